@@ -1,0 +1,60 @@
+//! What the core has to say: typed, the host decides what becomes a log line or a counter.
+
+use crate::ids::{Index, LogId, NodeId, Term};
+use crate::state::Role;
+use crate::storage::StorageError;
+
+/// Something happened that a host, a person or a caller may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The role, the term or the known leader changed.
+    Changed {
+        /// The role now.
+        role: Role,
+        /// The term now.
+        term: Term,
+        /// The leader of that term, if known.
+        leader: Option<NodeId>,
+    },
+    /// This leader has committed an entry of its own term: from here on it serves reads (thesis 6.4).
+    Established {
+        /// Its term.
+        term: Term,
+    },
+    /// An entry that was proposed here was replaced by another leader's: it will never be applied.
+    Lost {
+        /// The entry.
+        id: LogId,
+    },
+    /// The replica stopped for good: its state can no longer be trusted.
+    Fault(Fault),
+}
+
+/// Why a replica stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The leader knows entries as committed that this replica no longer has: its disk lost data.
+    CommitBeyondLog {
+        /// The leader's commit index.
+        commit: Index,
+        /// The last index here.
+        last: Index,
+    },
+    /// An entry that was committed here differs from the leader's: two histories exist.
+    CommittedConflict {
+        /// Where they differ.
+        index: Index,
+    },
+    /// The log could not be read.
+    Storage {
+        /// At which index.
+        index: Index,
+        /// Why.
+        error: StorageError,
+    },
+    /// Two leaders of one term: the cluster is broken or someone lies.
+    TwoLeaders {
+        /// The term.
+        term: Term,
+    },
+}

@@ -1,0 +1,89 @@
+//! What the core reads of the past. Writing is the caller's, from what [`crate::Ready`] hands out.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::entry::Entry;
+use crate::ids::{Index, LogId, Term};
+use crate::state::{ConfState, HardState};
+
+/// A read-only view of one group's durable log and state.
+pub trait Storage {
+    /// What was durable when the replica started. Read once.
+    ///
+    /// # Errors
+    /// Any [`StorageError`] stops the boot of this group.
+    fn initial_state(&self) -> Result<InitialState, StorageError>;
+
+    /// Appends to `out` the entries `from..to`, at least one, and as many as fit into `bytes_max` of payload.
+    ///
+    /// # Errors
+    /// [`StorageError::Compacted`] below the first index, [`StorageError::Pending`] when the entries must
+    /// first be fetched from disk.
+    fn entries(
+        &self,
+        from: Index,
+        to: Index,
+        bytes_max: usize,
+        out: &mut Vec<Entry>,
+    ) -> Result<(), StorageError>;
+
+    /// The term of the entry at `index`, also of the one just before the first.
+    ///
+    /// # Errors
+    /// As [`Storage::entries`].
+    fn term_at(&self, index: Index) -> Result<Term, StorageError>;
+
+    /// The first index present; one past the last when the log is empty.
+    fn first_index(&self) -> Index;
+
+    /// The last index durable; `first_index - 1` when the log is empty.
+    fn last_index(&self) -> Index;
+
+    /// What the newest snapshot holds; index zero when there is none.
+    fn snapshot_meta(&self) -> SnapshotMeta;
+}
+
+/// What a replica starts from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InitialState {
+    /// Term, vote and commit.
+    pub hard: HardState,
+    /// The members.
+    pub conf: ConfState,
+}
+
+/// What a snapshot stands for (thesis 5.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotMeta {
+    /// The last entry it includes.
+    pub last: LogId,
+    /// The members as of that entry.
+    pub conf: ConfState,
+}
+
+/// Why entries cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageError {
+    /// The entry was compacted into a snapshot. State unchanged.
+    Compacted,
+    /// The entry lies beyond the last index. State unchanged.
+    Unavailable,
+    /// The entry is on disk and must be fetched first. State unchanged.
+    Pending,
+    /// The entry is there but damaged. The replica stops.
+    Corrupt,
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Compacted => "the entry was compacted into a snapshot",
+            Self::Unavailable => "the entry lies beyond the end of the log",
+            Self::Pending => "the entry must first be fetched from disk",
+            Self::Corrupt => "the entry is damaged on disk",
+        })
+    }
+}
+
+impl core::error::Error for StorageError {}
