@@ -8,7 +8,8 @@ use crate::ids::NodeId;
 pub struct Config {
     /// This replica's node.
     pub id: NodeId,
-    /// Ticks without a leader before a campaign; the real timeout is drawn from `n..2n` (thesis 3.4).
+    /// Ticks without a leader before a campaign; the real timeout is drawn from `n..2n` (thesis
+    /// 3.4).
     pub election_timeout_ticks: u64,
     /// Ticks between heartbeats of a leader.
     pub heartbeat_interval_ticks: u64,
@@ -54,7 +55,9 @@ impl Config {
             return Err(BootError::Config("the node id must not be zero"));
         }
         if self.heartbeat_interval_ticks == 0 {
-            return Err(BootError::Config("heartbeat_interval_ticks must be at least 1"));
+            return Err(BootError::Config(
+                "heartbeat_interval_ticks must be at least 1",
+            ));
         }
         if self.election_timeout_ticks <= 2 * self.heartbeat_interval_ticks {
             return Err(BootError::Config(
@@ -62,7 +65,9 @@ impl Config {
             ));
         }
         if self.inflight_messages_max == 0 {
-            return Err(BootError::Config("inflight_messages_max must be at least 1"));
+            return Err(BootError::Config(
+                "inflight_messages_max must be at least 1",
+            ));
         }
         Ok(())
     }

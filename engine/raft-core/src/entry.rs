@@ -10,7 +10,8 @@ use crate::ids::LogId;
 pub enum EntryKind {
     /// A command for the state machine.
     Normal = 0,
-    /// The empty entry with which a leader opens its term (thesis 6.4). The state machine never sees it.
+    /// The empty entry with which a leader opens its term (thesis 6.4). The state machine never
+    /// sees it.
     NoOp = 1,
 }
 

@@ -35,7 +35,8 @@ pub enum BootError {
 pub enum StepError {
     /// The sender is not a member. State unchanged.
     UnknownPeer(NodeId),
-    /// The entries of an append are not consecutive, or of a term above the message's. State unchanged.
+    /// The entries of an append are not consecutive, or of a term above the message's. State
+    /// unchanged.
     Malformed,
     /// The replica has stopped. State unchanged.
     Stopped,
@@ -78,7 +79,10 @@ impl fmt::Display for BootError {
                 "index {commit} was committed but the log ends at {last}: entries are missing"
             ),
             Self::TermBehindLog { term, last } => {
-                write!(f, "the log holds an entry of term {last} but the durable term is {term}")
+                write!(
+                    f,
+                    "the log holds an entry of term {last} but the durable term is {term}"
+                )
             }
             Self::NoVoters => f.write_str("the configuration names no voter"),
             Self::Config(what) => f.write_str(what),

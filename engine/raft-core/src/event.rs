@@ -16,7 +16,8 @@ pub enum Event {
         /// The leader of that term, if known.
         leader: Option<NodeId>,
     },
-    /// This leader has committed an entry of its own term: from here on it serves reads (thesis 6.4).
+    /// This leader has committed an entry of its own term: from here on it serves reads (thesis
+    /// 6.4).
     Established {
         /// Its term.
         term: Term,

@@ -31,7 +31,8 @@ identity! {
     GroupId
 }
 identity! {
-    /// A term, Raft's logical clock of leaderships (thesis 3.3). Zero means "before the first election".
+    /// A term, Raft's logical clock of leaderships (thesis 3.3). Zero means "before the first
+    /// election".
     Term
 }
 identity! {
@@ -65,9 +66,11 @@ impl Term {
     }
 }
 
-/// The identity of a log entry: no two different entries of a group ever share one (thesis 3.5, Log Matching).
+/// The identity of a log entry: no two different entries of a group ever share one (thesis 3.5, Log
+/// Matching).
 ///
-/// Ordered by term, then index: the order in which a vote compares logs (thesis 3.6.1). Prints as `7/42`.
+/// Ordered by term, then index: the order in which a vote compares logs (thesis 3.6.1). Prints as
+/// `7/42`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId {
     /// The term of the leader that made the entry.

@@ -1,7 +1,7 @@
 //! The messages between the replicas of one group, named as in the Raft thesis.
 //!
-//! A message does not say from whom or to whom: the transport knows, and the host passes the sender to
-//! [`crate::RaftCore::handle_message`].
+//! A message does not say from whom or to whom: the transport knows, and the host passes the sender
+//! to [`crate::RaftCore::handle_message`].
 
 use alloc::vec::Vec;
 
@@ -56,7 +56,8 @@ pub struct RequestVote {
     pub term: Term,
     /// The last entry of the candidate's log.
     pub last: LogId,
-    /// The current leader asked for this election, so a voter that still hears that leader does not refuse (thesis 3.10).
+    /// The current leader asked for this election, so a voter that still hears that leader does not
+    /// refuse (thesis 3.10).
     pub transfer: bool,
 }
 
@@ -103,7 +104,8 @@ pub enum AppendOutcome {
     Rejected {
         /// `prev.index` of the refused message, so that a stale refusal is recognised.
         prev: Index,
-        /// The follower's last entry at or before `prev` whose term is not above `prev.term`: the leader goes on from there (thesis 3.5).
+        /// The follower's last entry at or before `prev` whose term is not above `prev.term`: the
+        /// leader goes on from there (thesis 3.5).
         hint: LogId,
         /// The follower's last index.
         last: Index,
@@ -112,7 +114,8 @@ pub enum AppendOutcome {
     Stale,
 }
 
-/// Tells a follower that the leader lives, and asks it to confirm that it still follows (thesis 3.4, 6.4).
+/// Tells a follower that the leader lives, and asks it to confirm that it still follows (thesis
+/// 3.4, 6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     /// The leader's term.

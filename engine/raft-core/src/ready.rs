@@ -9,20 +9,21 @@ use crate::message::Message;
 use crate::state::HardState;
 use crate::storage::SnapshotMeta;
 
-/// Everything one poll of a core wants done. Reuse one value: the poll clears it and keeps its memory.
+/// Everything one poll of a core wants done. Reuse one value: the poll clears it and keeps its
+/// memory.
 #[derive(Debug, Default)]
 pub struct Ready {
     /// Messages that may leave now.
     pub messages: Vec<(NodeId, Message)>,
     /// Term, vote and commit to persist, if they changed.
     pub hard_state: Option<HardState>,
-    /// Entries to persist, in order. The first one also truncates: whatever the log holds at its index
-    /// and beyond is gone.
+    /// Entries to persist, in order. The first one also truncates: whatever the log holds at its
+    /// index and beyond is gone.
     pub entries_to_persist: Vec<Entry>,
     /// A snapshot to install before the entries.
     pub snapshot: Option<SnapshotMeta>,
-    /// To be handed back when the hard state, the snapshot and the entries above are durable. Absent
-    /// when there is nothing to persist.
+    /// To be handed back when the hard state, the snapshot and the entries above are durable.
+    /// Absent when there is nothing to persist.
     pub receipt: Option<Receipt>,
     /// Entries to apply to the state machine, in order, each exactly once.
     pub committed_entries: Vec<Entry>,
@@ -50,8 +51,8 @@ impl Ready {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PersistSeq(pub u64);
 
-/// The claim check of a persist batch. Only a poll makes one; it cannot be copied. Handing it back says:
-/// this batch **and every earlier one** is durable.
+/// The claim check of a persist batch. Only a poll makes one; it cannot be copied. Handing it back
+/// says: this batch **and every earlier one** is durable.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "messages that wait for this batch leave only after the receipt is handed back"]
 pub struct Receipt(pub(crate) PersistSeq);
@@ -75,7 +76,8 @@ pub struct ReadId(pub u64);
 /// What became of a linearizable read (thesis 6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// Leadership was confirmed and everything up to `index` has been applied: read the state machine now.
+    /// Leadership was confirmed and everything up to `index` has been applied: read the state
+    /// machine now.
     Ready {
         /// The index the answer reflects at least.
         index: Index,

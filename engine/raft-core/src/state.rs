@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use crate::ids::{Index, LogId, NodeId, Term};
 
-/// The durable state of a replica (thesis figure 3.1), written before anything that promises it is sent.
+/// The durable state of a replica (thesis figure 3.1), written before anything that promises it is
+/// sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HardState {
     /// The latest term this replica has seen.

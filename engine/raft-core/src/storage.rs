@@ -15,11 +15,12 @@ pub trait Storage {
     /// Any [`StorageError`] stops the boot of this group.
     fn initial_state(&self) -> Result<InitialState, StorageError>;
 
-    /// Appends to `out` the entries `from..to`, at least one, and as many as fit into `bytes_max` of payload.
+    /// Appends to `out` the entries `from..to`, at least one, and as many as fit into `bytes_max`
+    /// of payload.
     ///
     /// # Errors
-    /// [`StorageError::Compacted`] below the first index, [`StorageError::Pending`] when the entries must
-    /// first be fetched from disk.
+    /// [`StorageError::Compacted`] below the first index, [`StorageError::Pending`] when the
+    /// entries must first be fetched from disk.
     fn entries(
         &self,
         from: Index,

@@ -1,0 +1,85 @@
+//! What all groups of a shard want done: the one output shape.
+
+use raft_core::{Entry, Event, GroupId, HardState, Message, NodeId, ReadId, ReadOutcome};
+
+use crate::outbox;
+use crate::receipts::Receipt;
+
+/// Everything one poll wants done. Reuse one value: the poll clears it and keeps its memory.
+///
+/// What one group has in `hard_states` and in `entries_to_persist` is one atomic unit, and both
+/// lists name the groups in the same order. The entries of one group are consecutive, in
+/// `entries_to_persist` as in `committed_entries`; the first one to persist also truncates.
+#[derive(Debug, Default)]
+pub struct MultiReady {
+    /// Messages that may leave now: one batch per node, in ascending order of node.
+    pub messages: Vec<PeerBatch>,
+    /// Terms, votes and commits to persist.
+    pub hard_states: Vec<(GroupId, HardState)>,
+    /// Entries to persist.
+    pub entries_to_persist: Vec<(GroupId, Entry)>,
+    /// To be handed back when the hard states and entries above are durable. Absent when there is
+    /// nothing to persist.
+    pub receipt: Option<Receipt>,
+    /// Entries to apply, in order, each exactly once.
+    pub committed_entries: Vec<(GroupId, Entry)>,
+    /// Reads that became safe, or failed.
+    pub reads: Vec<(GroupId, ReadId, ReadOutcome)>,
+    /// What happened, for logs, metrics and callers.
+    pub events: Vec<(GroupId, Event)>,
+    /// Emptied message lists, for the next batches.
+    pub(crate) spare: Vec<Vec<(GroupId, Message)>>,
+}
+
+/// Everything that leaves for one node.
+#[derive(Debug)]
+pub struct PeerBatch {
+    /// The node.
+    pub to: NodeId,
+    /// The messages, those of one group in the order in which they were made.
+    pub messages: Vec<(GroupId, Message)>,
+}
+
+impl MultiReady {
+    /// Forgets the content and keeps the memory.
+    pub fn clear(&mut self) {
+        outbox::recycle(&mut self.messages, &mut self.spare);
+        self.hard_states.clear();
+        self.entries_to_persist.clear();
+        self.receipt = None;
+        self.committed_entries.clear();
+        self.reads.clear();
+        self.events.clear();
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+            && self.receipt.is_none()
+            && self.committed_entries.is_empty()
+            && self.reads.is_empty()
+            && self.events.is_empty()
+    }
+
+    /// Moves one group's output in.
+    pub(crate) fn gather(&mut self, group: GroupId, ready: &mut raft_core::Ready) {
+        for (to, message) in ready.messages.drain(..) {
+            outbox::push(&mut self.messages, &mut self.spare, to, group, message);
+        }
+        self.hard_states
+            .extend(ready.hard_state.take().map(|hard| (group, hard)));
+        self.entries_to_persist
+            .extend(ready.entries_to_persist.drain(..).map(|e| (group, e)));
+        self.committed_entries
+            .extend(ready.committed_entries.drain(..).map(|e| (group, e)));
+        self.reads.extend(
+            ready
+                .reads
+                .drain(..)
+                .map(|(id, outcome)| (group, id, outcome)),
+        );
+        self.events
+            .extend(ready.events.drain(..).map(|event| (group, event)));
+    }
+}

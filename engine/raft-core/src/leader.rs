@@ -1,0 +1,201 @@
+//! What a leader does: it counts, it asks whether it still leads, it steps down (thesis 3.5, 3.6.2,
+//! 6.2).
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::entry::EntryKind;
+use crate::event::Event;
+use crate::ids::{Index, Tick};
+use crate::message::{AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, Message};
+use crate::progress::Progress;
+use crate::quorum::reached;
+use crate::raft::RaftCore;
+use crate::state::Role;
+use crate::storage::Storage;
+use crate::timer::Timer;
+
+/// The state of one leadership; empty on everyone else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leadership {
+    /// One per voter, in the order of the voters. The own one is not used.
+    pub(crate) progress: Vec<Progress>,
+    /// The index of the entry that opened the term.
+    pub(crate) start: Index,
+    /// Payload proposed in this leadership and not yet committed.
+    pub(crate) uncommitted_bytes: usize,
+    /// The newest round of reads.
+    pub(crate) round: u64,
+    /// Something may have become sendable since the last poll.
+    pub(crate) sends_due: bool,
+    /// Heartbeats leave with the next poll.
+    pub(crate) heartbeat_due: bool,
+    /// Followers that do not know the commit index are told with the next poll.
+    pub(crate) notice_due: bool,
+    indexes: Vec<Index>,
+}
+
+impl<S: Storage> RaftCore<S> {
+    pub(crate) fn become_leader(&mut self) {
+        assert!(
+            self.role == Role::Candidate,
+            "only a candidate is elected (thesis 3.4)"
+        );
+        let (last, now) = (self.log.last_index(), self.timers.now());
+        self.role = Role::Leader;
+        self.leader = Some(self.config.id);
+        self.timers.stop_all();
+        let progress = self
+            .conf
+            .voters
+            .iter()
+            .map(|_| Progress::new(last, now))
+            .collect();
+        self.lead = Leadership {
+            progress,
+            start: last.next(),
+            ..Leadership::default()
+        };
+        self.append_own(EntryKind::NoOp, Bytes::new());
+        if self.has_peers() {
+            let timeout = self.config.election_timeout_ticks;
+            self.timers
+                .set(Timer::CheckQuorum, self.timers.after(timeout));
+            let interval = self.config.heartbeat_interval_ticks;
+            self.timers
+                .set(Timer::Heartbeat, self.timers.after(interval));
+        }
+    }
+
+    pub(crate) fn has_peers(&self) -> bool {
+        self.conf.voters.len() > 1
+    }
+
+    /// Whether this is a leader that has committed an entry of its own term: only then does its
+    /// commit index cover everything committed before (thesis 6.4).
+    pub(crate) fn is_established(&self) -> bool {
+        self.role == Role::Leader && self.log.commit >= self.lead.start
+    }
+
+    /// Fires the timers of a leader.
+    pub(crate) fn lead_on(&mut self) {
+        if self.timers.fire(Timer::CheckQuorum) && !self.hears_quorum() {
+            return self.become_follower(self.term, None);
+        }
+        if self.timers.fire(Timer::Heartbeat) {
+            self.lead.heartbeat_due = true;
+            let interval = self.config.heartbeat_interval_ticks;
+            self.timers
+                .set(Timer::Heartbeat, self.timers.after(interval));
+        }
+        if self.timers.fire(Timer::CommitNotice) {
+            self.lead.notice_due = true;
+            self.lead.sends_due = true;
+        }
+    }
+
+    /// Whether a quorum has answered within the election timeout. A leader that is cut off must not
+    /// go on refusing clients and votes for ever (thesis 6.2).
+    fn hears_quorum(&mut self) -> bool {
+        let now = self.timers.now();
+        let own = self.position;
+        let heard = |(i, p): (usize, &Progress)| if Some(i) == own { now } else { p.heard };
+        let mut heard: Vec<Tick> = self.lead.progress.iter().enumerate().map(heard).collect();
+        let timeout = self.config.election_timeout_ticks;
+        let until = reached(&mut heard).unwrap_or(now).0.saturating_add(timeout);
+        self.timers.set(Timer::CheckQuorum, Tick(until));
+        until > now.0
+    }
+
+    pub(crate) fn on_append_reply(&mut self, position: usize, m: AppendEntriesReply) {
+        if self.role != Role::Leader {
+            return;
+        }
+        let now = self.timers.now();
+        let progress = &mut self.lead.progress[position];
+        progress.heard = now;
+        match m.outcome {
+            AppendOutcome::Accepted { matched } => {
+                self.lead.sends_due = true;
+                if progress.accepted(matched) {
+                    self.count_commit();
+                }
+            }
+            AppendOutcome::Rejected { prev, hint, .. } => {
+                let resume = self.log.last_at_or_below(hint.index, hint.term).index;
+                self.lead.sends_due |= progress.rejected(prev, resume);
+            }
+            AppendOutcome::Stale => {}
+        }
+    }
+
+    pub(crate) fn on_heartbeat_reply(&mut self, position: usize, m: HeartbeatReply) {
+        if self.role != Role::Leader {
+            return;
+        }
+        let (now, last) = (self.timers.now(), self.log.last_index());
+        let progress = &mut self.lead.progress[position];
+        progress.heard = now;
+        progress.round = progress.round.max(m.round);
+        if progress.matched < last {
+            progress.suspect_loss();
+            self.lead.sends_due = true;
+        }
+        self.confirm_reads();
+    }
+
+    /// Commits what a quorum has durably, if it is of the own term: an older entry on a quorum may
+    /// still be replaced (thesis 3.6.2). The own disk is one voice among the others.
+    pub(crate) fn count_commit(&mut self) {
+        let (own, durable) = (self.position, self.log.durable);
+        let lead = &mut self.lead;
+        lead.indexes.clear();
+        let matched = |(i, p): (usize, &Progress)| if Some(i) == own { durable } else { p.matched };
+        lead.indexes
+            .extend(lead.progress.iter().enumerate().map(matched));
+        let Some(index) = reached(&mut lead.indexes) else {
+            return;
+        };
+        let old = self.log.commit;
+        if index <= old || self.log.term_at(index) != Some(self.term) {
+            return;
+        }
+        // An entry not yet committed is not yet applied, so it is still in memory.
+        let first = old.next().max(lead.start);
+        let freed = self.log.cached_bytes(first, index);
+        lead.uncommitted_bytes = lead.uncommitted_bytes.saturating_sub(freed);
+        self.advance_commit(index);
+        if old < self.lead.start {
+            self.events.push(Event::Established { term: self.term });
+        }
+        if self.has_peers() {
+            // Entries carry the commit index to the followers; if none leaves, a message of its
+            // own does, no earlier than the next tick so that a busy group pays nothing for it.
+            self.timers
+                .set_earlier(Timer::CommitNotice, self.timers.after(1));
+        }
+    }
+
+    /// Queues one heartbeat per follower if it is time or a round of reads began.
+    pub(crate) fn send_heartbeats(&mut self) {
+        if self.role != Role::Leader || !core::mem::take(&mut self.lead.heartbeat_due) {
+            return;
+        }
+        for (position, to) in self.conf.voters.iter().copied().enumerate() {
+            if Some(position) == self.position {
+                continue;
+            }
+            let progress = &mut self.lead.progress[position];
+            // No more than the follower has: it could not tell what it lacks (thesis 3.5).
+            let commit = progress.matched.min(self.log.commit);
+            progress.told_commit = progress.told_commit.max(commit);
+            let heartbeat = Heartbeat {
+                term: self.term,
+                commit,
+                round: self.lead.round,
+            };
+            self.outbox.push((to, Message::Heartbeat(heartbeat)));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The log of a replica: what is in memory, what is durable, what is committed, what is applied.
+
+mod tail;
+mod terms;
+
+use alloc::vec::Vec;
+
+use crate::entry::Entry;
+use crate::error::BootError;
+use crate::ids::{Index, LogId, Term};
+use crate::storage::{Storage, StorageError};
+use tail::Tail;
+use terms::TermRuns;
+
+/// Indices stay below this, so that sums of them cannot overflow whatever a peer claims.
+pub(crate) const INDEX_END: u64 = 1 << 62;
+
+/// The log. `applied <= delivered <= min(commit, durable)` and `commit, durable, handed <= last`.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    terms: TermRuns,
+    tail: Tail,
+    cache_bytes_max: usize,
+    /// The last index handed out to be persisted.
+    pub(crate) handed: Index,
+    /// The last index known to be durable here.
+    pub(crate) durable: Index,
+    /// The last index known to be committed.
+    pub(crate) commit: Index,
+    /// The last index handed out to be applied.
+    pub(crate) delivered: Index,
+    /// The last index applied.
+    pub(crate) applied: Index,
+}
+
+impl Log {
+    pub(crate) fn load<S: Storage>(
+        storage: &S,
+        commit: Index,
+        cache_bytes_max: usize,
+    ) -> Result<Self, BootError> {
+        let terms = TermRuns::load(storage)?;
+        let last = terms.last().index;
+        let applied = terms.base().index.max(storage.snapshot_meta().last.index);
+        let commit = commit.max(applied);
+        if commit > last {
+            return Err(BootError::CommitBeyondLog { commit, last });
+        }
+        Ok(Self {
+            tail: Tail::new(last.next()),
+            terms,
+            cache_bytes_max,
+            handed: last,
+            durable: last,
+            commit,
+            delivered: applied,
+            applied,
+        })
+    }
+
+    pub(crate) fn last(&self) -> LogId {
+        self.terms.last()
+    }
+
+    pub(crate) fn last_index(&self) -> Index {
+        self.terms.last().index
+    }
+
+    pub(crate) fn base(&self) -> LogId {
+        self.terms.base()
+    }
+
+    /// The term at an index from the base to the end, `None` elsewhere. Never asks the storage.
+    pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
+        self.terms.term_at(index)
+    }
+
+    /// See [`TermRuns::last_at_or_below`].
+    pub(crate) fn last_at_or_below(&self, index: Index, term: Term) -> LogId {
+        self.terms.last_at_or_below(index, term)
+    }
+
+    pub(crate) fn append(&mut self, entry: Entry) {
+        self.terms.push(entry.id);
+        self.tail.push(entry);
+    }
+
+    /// Drops `from` and everything after it. What was durable of it no longer counts: the bytes are
+    /// on disk, but they are not this log's any more.
+    pub(crate) fn truncate(&mut self, from: Index) {
+        assert!(
+            from > self.commit,
+            "a committed entry is never truncated (State Machine Safety)"
+        );
+        self.terms.truncate(from);
+        self.tail.truncate(from);
+        self.handed = self.handed.min(from.prev());
+        self.durable = self.durable.min(from.prev());
+    }
+
+    /// The payload of the entries `from..=to` that are in memory.
+    pub(crate) fn cached_bytes(&self, from: Index, to: Index) -> usize {
+        self.tail.range(from, to).map(|e| e.data.len()).sum()
+    }
+
+    /// Entries in memory that nobody needs any more are dropped beyond the cache limit.
+    pub(crate) fn evict(&mut self) {
+        self.tail
+            .evict(self.applied.min(self.durable), self.cache_bytes_max);
+    }
+
+    /// The last index that may be applied: committed, and durable here.
+    pub(crate) fn appliable(&self) -> Index {
+        self.commit.min(self.durable)
+    }
+
+    /// Entries not handed out to be persisted yet. They are always in memory.
+    pub(crate) fn take_unpersisted(&mut self, out: &mut Vec<Entry>) {
+        let last = self.last_index();
+        out.extend(self.tail.range(self.handed.next(), last).cloned());
+        self.handed = last;
+    }
+
+    /// Appends entries from `from` (to `to` at most, and at least one) to `out`, as many as fit
+    /// into `bytes_max`: from memory, or from the storage what is no longer there.
+    ///
+    /// # Errors
+    /// What the storage says; `Corrupt` also when its entries are not those of this log.
+    pub(crate) fn read<S: Storage>(
+        &self,
+        storage: &S,
+        from: Index,
+        to: Index,
+        bytes_max: usize,
+        out: &mut Vec<Entry>,
+    ) -> Result<(), StorageError> {
+        if from > self.base().index && from < self.tail.first() {
+            let end = to.next().min(self.tail.first());
+            let start = out.len();
+            storage.entries(from, end, bytes_max, out)?;
+            return self.verify(from, end, &out[start..]);
+        }
+        if from <= self.base().index {
+            return Err(StorageError::Compacted);
+        }
+        let count = self.tail.fitting(from, to, bytes_max);
+        if out.capacity() == 0 {
+            out.reserve_exact(count);
+        }
+        out.extend(self.tail.range(from, to).take(count).cloned());
+        Ok(())
+    }
+
+    fn verify(&self, from: Index, end: Index, entries: &[Entry]) -> Result<(), StorageError> {
+        let fits = !entries.is_empty() && entries.len() as u64 <= end.0 - from.0;
+        let same = entries.iter().zip(from.0..).all(|(entry, index)| {
+            entry.id.index == Index(index) && self.term_at(Index(index)) == Some(entry.id.term)
+        });
+        if fits && same {
+            Ok(())
+        } else {
+            Err(StorageError::Corrupt)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Persist before send: batches on their way to the disk, and what waits for them.
+
+use alloc::collections::VecDeque;
+
+use crate::ids::{Index, NodeId, Term};
+use crate::message::Message;
+use crate::ready::PersistSeq;
+use crate::state::HardState;
+
+/// What becomes possible when a batch is durable.
+#[derive(Clone, Debug)]
+pub(crate) enum Gated {
+    /// A message may leave.
+    Message(NodeId, Message),
+    /// This replica's own vote in this term counts (thesis 3.4, 3.8).
+    OwnVote(Term),
+}
+
+/// A batch handed out and not yet confirmed.
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    seq: PersistSeq,
+    /// The last index that is durable once this batch is. Lowered when the log is truncated below
+    /// it: a later entry at the same index, even an equal one, is durable with its own batch only.
+    last: Index,
+}
+
+/// Batches in flight, and gates.
+#[derive(Clone, Debug)]
+pub(crate) struct Persist {
+    batches: VecDeque<Batch>,
+    gates: VecDeque<(PersistSeq, Gated)>,
+    issued: PersistSeq,
+    durable: PersistSeq,
+    /// The batch that holds the newest term and vote.
+    hard: PersistSeq,
+    handed: HardState,
+}
+
+impl Persist {
+    pub(crate) fn new(handed: HardState) -> Self {
+        Self {
+            batches: VecDeque::new(),
+            gates: VecDeque::new(),
+            issued: PersistSeq(0),
+            durable: PersistSeq(0),
+            hard: PersistSeq(0),
+            handed,
+        }
+    }
+
+    /// The number the next batch will have.
+    fn coming(&self) -> PersistSeq {
+        PersistSeq(self.issued.0 + 1)
+    }
+
+    /// The newest batch handed out.
+    pub(crate) fn issued(&self) -> PersistSeq {
+        self.issued
+    }
+
+    /// The term or the vote changed: promises about them wait for the coming batch.
+    pub(crate) fn hard_changed(&mut self) {
+        self.hard = self.coming();
+    }
+
+    /// Whether the term or the vote changed since the last batch. The commit index alone never
+    /// counts: losing it costs nothing, and a batch of its own would cost a flush.
+    pub(crate) fn is_hard_due(&self) -> bool {
+        self.hard > self.issued
+    }
+
+    /// The batch that makes the log durable up to `index`, which is beyond what is durable.
+    pub(crate) fn batch_of(&self, index: Index) -> PersistSeq {
+        self.batches
+            .iter()
+            .find(|b| b.last >= index)
+            .map_or(self.coming(), |b| b.seq)
+    }
+
+    /// Lets `gated` happen when the term, the vote and the batch `log` are durable. Returns it when
+    /// they are already.
+    pub(crate) fn gate(&mut self, log: PersistSeq, gated: Gated) -> Option<Gated> {
+        let seq = self.hard.max(log);
+        if seq <= self.durable {
+            return Some(gated);
+        }
+        // Sorted, oldest batch first; gates of one batch open in the order they were closed.
+        let at = self
+            .gates
+            .iter()
+            .rposition(|(s, _)| *s <= seq)
+            .map_or(0, |i| i + 1);
+        self.gates.insert(at, (seq, gated));
+        None
+    }
+
+    /// Promises made in a term that is over are not kept waiting: nobody needs them.
+    pub(crate) fn drop_gates(&mut self) {
+        self.gates.clear();
+    }
+
+    /// The log was truncated: batches in flight no longer vouch for `from` and beyond.
+    pub(crate) fn truncate(&mut self, from: Index) {
+        for batch in &mut self.batches {
+            batch.last = batch.last.min(from.prev());
+        }
+    }
+
+    /// Hands out a batch that ends the log at `last`. Returns its number, and the hard state if it
+    /// differs from the last one handed out.
+    pub(crate) fn hand_out(
+        &mut self,
+        hard: HardState,
+        last: Index,
+    ) -> (PersistSeq, Option<HardState>) {
+        self.issued = self.coming();
+        self.batches.push_back(Batch {
+            seq: self.issued,
+            last,
+        });
+        let changed = hard != self.handed;
+        self.handed = hard;
+        (self.issued, changed.then_some(hard))
+    }
+
+    /// Everything up to `seq` is durable. Returns how far the log is durable by that.
+    pub(crate) fn confirm(&mut self, seq: PersistSeq) -> Index {
+        self.durable = self.durable.max(seq);
+        let mut last = Index(0);
+        while let Some(batch) = self.batches.front().filter(|b| b.seq <= seq) {
+            last = last.max(batch.last);
+            self.batches.pop_front();
+        }
+        last
+    }
+
+    /// The next gate that is open.
+    pub(crate) fn open_gate(&mut self) -> Option<Gated> {
+        let open = self
+            .gates
+            .front()
+            .is_some_and(|(seq, _)| *seq <= self.durable);
+        if open {
+            self.gates.pop_front().map(|(_, gated)| gated)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gated, Persist};
+    use crate::ids::{Index, Term};
+    use crate::ready::PersistSeq;
+    use crate::state::HardState;
+
+    fn own_vote(term: u64) -> Gated {
+        Gated::OwnVote(Term(term))
+    }
+
+    #[test]
+    fn a_batch_vouches_only_for_what_was_not_truncated_since() {
+        let mut p = Persist::new(HardState::default());
+        p.hand_out(HardState::default(), Index(5));
+        p.truncate(Index(5));
+        p.hand_out(HardState::default(), Index(5));
+        p.truncate(Index(5));
+        p.hand_out(HardState::default(), Index(5));
+        assert_eq!(p.batch_of(Index(5)), PersistSeq(3));
+        assert_eq!(p.confirm(PersistSeq(1)), Index(4));
+        assert_eq!(p.confirm(PersistSeq(2)), Index(4));
+        assert_eq!(p.confirm(PersistSeq(3)), Index(5));
+    }
+
+    #[test]
+    fn gates_open_in_the_order_of_their_batches() {
+        let mut p = Persist::new(HardState::default());
+        p.hand_out(HardState::default(), Index(1));
+        p.hand_out(HardState::default(), Index(2));
+        assert!(p.gate(PersistSeq(2), own_vote(2)).is_none());
+        assert!(p.gate(PersistSeq(1), own_vote(1)).is_none());
+        assert!(
+            p.gate(PersistSeq(0), own_vote(0)).is_some(),
+            "already durable"
+        );
+        assert!(p.open_gate().is_none());
+        p.confirm(PersistSeq(1));
+        assert!(matches!(p.open_gate(), Some(Gated::OwnVote(Term(1)))));
+        assert!(p.open_gate().is_none());
+        p.confirm(PersistSeq(2));
+        assert!(matches!(p.open_gate(), Some(Gated::OwnVote(Term(2)))));
+    }
+
+    #[test]
+    fn the_commit_index_alone_is_no_reason_for_a_batch() {
+        let mut p = Persist::new(HardState::default());
+        assert!(!p.is_hard_due());
+        p.hard_changed();
+        assert!(p.is_hard_due());
+        let hard = HardState {
+            term: Term(1),
+            vote: None,
+            commit: Index(0),
+        };
+        assert_eq!(p.hand_out(hard, Index(0)).1, Some(hard));
+        assert!(!p.is_hard_due());
+        assert_eq!(p.hand_out(hard, Index(1)).1, None);
+        let later = HardState {
+            commit: Index(1),
+            ..hard
+        };
+        assert_eq!(p.hand_out(later, Index(2)).1, Some(later));
+    }
+}

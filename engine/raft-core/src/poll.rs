@@ -1,0 +1,159 @@
+//! What the outside takes: polls, and the short forms that do one input and one poll.
+
+use bytes::Bytes;
+
+use crate::error::{ProposeError, ReadError, StepError};
+use crate::ids::{LogId, NodeId};
+use crate::message::Message;
+use crate::raft::RaftCore;
+use crate::ready::{Applied, ReadId, Ready, Receipt};
+use crate::state::{HardState, Role};
+use crate::storage::{Storage, StorageError};
+
+impl<S: Storage> RaftCore<S> {
+    /// Whether a poll has anything to hand out.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        let queued = !self.outbox.is_empty()
+            || !self.events.is_empty()
+            || self.reads.has_outcome(self.log.applied);
+        queued
+            || !self.stopped && (self.is_persist_due() || self.is_apply_due() || self.is_send_due())
+    }
+
+    fn is_persist_due(&self) -> bool {
+        self.persist.is_hard_due() || self.log.handed < self.log.last_index()
+    }
+
+    fn is_apply_due(&self) -> bool {
+        !self.fetching && self.log.delivered < self.log.appliable()
+    }
+
+    fn is_send_due(&self) -> bool {
+        let lead = &self.lead;
+        self.role == Role::Leader
+            && (lead.sends_due
+                || lead.heartbeat_due
+                || self.reads.is_waiting() && self.is_established())
+    }
+
+    /// Takes everything that is to be done. `out` is cleared first and keeps its memory.
+    pub fn poll_ready(&mut self, out: &mut Ready) {
+        out.clear();
+        if !self.stopped {
+            self.start_read_round();
+            self.send_heartbeats();
+            self.send_appends();
+            self.hand_out_committed(out);
+        }
+        // Reading the log may have stopped the replica: then nothing of it may be relied on.
+        if self.stopped {
+            out.committed_entries.clear();
+        } else {
+            self.hand_out_batch(out);
+        }
+        self.reads.deliver(self.log.applied, &mut out.reads);
+        out.messages.append(&mut self.outbox);
+        out.events.append(&mut self.events);
+    }
+
+    fn hand_out_committed(&mut self, out: &mut Ready) {
+        if !self.is_apply_due() || self.stopped {
+            return;
+        }
+        let (from, to) = (self.log.delivered.next(), self.log.appliable());
+        let bytes_max = self.config.committed_bytes_max;
+        let entries = &mut out.committed_entries;
+        match self.log.read(&self.storage, from, to, bytes_max, entries) {
+            Ok(()) => {
+                if let Some(last) = entries.last() {
+                    self.log.delivered = last.id.index;
+                }
+            }
+            Err(error) => {
+                entries.clear();
+                self.fetching = error == StorageError::Pending;
+                self.unreadable(from, error);
+            }
+        }
+    }
+
+    fn hand_out_batch(&mut self, out: &mut Ready) {
+        if !self.is_persist_due() {
+            return;
+        }
+        self.log.take_unpersisted(&mut out.entries_to_persist);
+        // Never beyond what is durable already: whatever of this batch survives a crash, the stored
+        // commit index lies within the stored log.
+        let commit = self.log.appliable();
+        let hard = HardState {
+            term: self.term,
+            vote: self.vote,
+            commit,
+        };
+        let (seq, hard_state) = self.persist.hand_out(hard, self.log.last_index());
+        out.hard_state = hard_state;
+        out.receipt = Some(Receipt(seq));
+    }
+
+    fn polled(&mut self) -> Ready {
+        let mut ready = Ready::default();
+        self.poll_ready(&mut ready);
+        ready
+    }
+
+    /// One tick passes.
+    #[must_use]
+    pub fn tick(&mut self) -> Ready {
+        self.handle_time(self.timers.after(1));
+        self.polled()
+    }
+
+    /// Takes a message of another member.
+    ///
+    /// # Errors
+    /// As [`RaftCore::handle_message`].
+    pub fn step(&mut self, from: NodeId, message: Message) -> Result<Ready, StepError> {
+        self.handle_message(from, message)?;
+        Ok(self.polled())
+    }
+
+    /// Proposes a command.
+    ///
+    /// # Errors
+    /// As [`RaftCore::handle_proposal`].
+    pub fn propose(&mut self, data: Bytes) -> Result<(LogId, Ready), ProposeError> {
+        let id = self.handle_proposal(data)?;
+        Ok((id, self.polled()))
+    }
+
+    /// Asks for a linearizable read.
+    ///
+    /// # Errors
+    /// As [`RaftCore::handle_read`].
+    pub fn read_index(&mut self, id: ReadId) -> Result<Ready, ReadError> {
+        self.handle_read(id)?;
+        Ok(self.polled())
+    }
+
+    /// Starts an election.
+    #[must_use]
+    pub fn campaign(&mut self) -> Ready {
+        self.handle_campaign();
+        self.polled()
+    }
+
+    /// A batch is durable.
+    #[must_use]
+    pub fn persisted(&mut self, receipt: Receipt) -> Ready {
+        self.handle_persisted(receipt);
+        self.polled()
+    }
+
+    /// Entries are applied.
+    #[must_use]
+    pub fn advance(&mut self, applied: Applied) -> Ready {
+        self.handle_applied(applied);
+        self.polled()
+    }
+}

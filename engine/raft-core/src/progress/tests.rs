@@ -1,0 +1,87 @@
+use super::{Progress, ProgressState};
+use crate::ids::{Index, Tick};
+
+fn replicating(matched: u64, next: u64) -> Progress {
+    let mut p = Progress::new(Index(matched), Tick(0));
+    p.accepted(Index(matched));
+    assert_eq!(p.state, ProgressState::Replicate);
+    for i in matched + 1..next {
+        p.sent(Some(Index(i)));
+    }
+    p
+}
+
+#[test]
+fn a_probe_waits_for_its_answer() {
+    let mut p = Progress::new(Index(5), Tick(0));
+    assert!(p.may_send(8));
+    p.sent(Some(Index(9)));
+    assert!(!p.may_send(8));
+    assert_eq!(p.next, Index(6), "a probe does not run ahead");
+    assert!(p.accepted(Index(9)));
+    assert_eq!((p.state, p.next), (ProgressState::Replicate, Index(10)));
+}
+
+#[test]
+fn a_stale_refusal_of_a_probe_is_ignored() {
+    let mut p = Progress::new(Index(5), Tick(0));
+    assert!(!p.rejected(Index(4), Index(0)));
+    assert!(!p.rejected(Index(6), Index(0)));
+    assert_eq!(p.next, Index(6));
+    assert!(p.rejected(Index(5), Index(2)));
+    assert_eq!(p.next, Index(3));
+    assert!(!p.rejected(Index(5), Index(0)), "the same refusal again");
+}
+
+#[test]
+fn a_refusal_always_moves_the_probe_back() {
+    let mut p = Progress::new(Index(5), Tick(0));
+    assert!(p.rejected(Index(5), Index(77)));
+    assert_eq!(p.next, Index(5));
+    for prev in (1..5).rev() {
+        assert!(p.rejected(Index(prev), Index(prev)));
+    }
+    assert_eq!(p.next, Index(1));
+    assert!(
+        !p.rejected(Index(0), Index(0)),
+        "nothing precedes the first entry"
+    );
+    assert_eq!(p.next, Index(1));
+}
+
+#[test]
+fn a_refusal_at_or_below_the_match_is_stale_in_replication() {
+    let mut p = replicating(5, 9);
+    assert!(!p.rejected(Index(5), Index(0)));
+    assert_eq!((p.state, p.next), (ProgressState::Replicate, Index(9)));
+    assert!(p.rejected(Index(7), Index(0)));
+    assert_eq!(
+        (p.state, p.next),
+        (ProgressState::Probe { sent: false }, Index(6))
+    );
+}
+
+#[test]
+fn the_window_fills_and_empties() {
+    let mut p = replicating(5, 8);
+    assert!(!p.may_send(2));
+    assert!(p.accepted(Index(6)));
+    assert!(p.may_send(2));
+    assert!(!p.accepted(Index(6)), "a duplicate is no news");
+    assert!(p.accepted(Index(20)), "matched runs ahead of what was sent");
+    assert_eq!(p.next, Index(21));
+}
+
+#[test]
+fn an_old_acceptance_does_not_end_a_probe() {
+    let mut p = replicating(5, 9);
+    assert!(p.rejected(Index(8), Index(0)));
+    p.sent(Some(Index(9)));
+    assert!(!p.accepted(Index(4)));
+    assert!(p.is_probe());
+    assert!(
+        !p.accepted(Index(5)),
+        "the answer to an empty message at the match"
+    );
+    assert_eq!((p.state, p.next), (ProgressState::Replicate, Index(6)));
+}

@@ -1,0 +1,434 @@
+//! One replica: its state, and the inputs that change it.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::config::Config;
+use crate::entry::{Entry, EntryKind};
+use crate::error::{BootError, ProposeError, ReadError, StepError};
+use crate::event::{Event, Fault};
+use crate::ids::{Index, LogId, NodeId, Term, Tick};
+use crate::leader::Leadership;
+use crate::log::Log;
+use crate::message::Message;
+use crate::persist::{Gated, Persist};
+use crate::proposed::Proposed;
+use crate::quorum::Votes;
+use crate::read_index::Reads;
+use crate::ready::{Applied, PersistSeq, ReadId, Receipt};
+use crate::rng::Rng;
+use crate::state::{ConfState, HardState, Role, SoftState, Status};
+use crate::storage::Storage;
+use crate::timer::{Timer, Timers};
+
+/// One replica of one group.
+///
+/// Inputs (`handle_*`) change the state and queue outputs; [`RaftCore::poll_ready`] hands the
+/// outputs out. The short forms ([`RaftCore::tick`] and its neighbours) do both.
+#[derive(Debug)]
+pub struct RaftCore<S: Storage> {
+    pub(crate) config: Config,
+    pub(crate) storage: S,
+    pub(crate) conf: ConfState,
+    /// This replica's place among the voters.
+    pub(crate) position: Option<usize>,
+    pub(crate) term: Term,
+    pub(crate) vote: Option<NodeId>,
+    pub(crate) role: Role,
+    pub(crate) leader: Option<NodeId>,
+    /// When the leader was heard last; meaningless without one.
+    pub(crate) leader_heard: Tick,
+    pub(crate) log: Log,
+    pub(crate) persist: Persist,
+    pub(crate) timers: Timers,
+    pub(crate) rng: Rng,
+    pub(crate) votes: Votes,
+    pub(crate) lead: Leadership,
+    pub(crate) reads: Reads,
+    pub(crate) proposed: Proposed,
+    pub(crate) outbox: Vec<(NodeId, Message)>,
+    pub(crate) events: Vec<Event>,
+    /// Committed entries wait for the storage to fetch them.
+    pub(crate) fetching: bool,
+    pub(crate) stopped: bool,
+    noted: (Role, Term, Option<NodeId>),
+    #[cfg(debug_assertions)]
+    pub(crate) watch: crate::invariants::Watch,
+}
+
+impl<S: Storage> RaftCore<S> {
+    /// A replica as the storage knows it: a follower without a leader, at tick zero.
+    ///
+    /// Entries beyond the storage's newest snapshot are handed out to be applied again once they
+    /// are known to be committed. A host whose state machine is itself durable says how far it has
+    /// come with [`RaftCore::handle_applied`] before anything else.
+    ///
+    /// # Errors
+    /// A configuration that contradicts itself, or a storage that cannot be trusted.
+    pub fn new(config: Config, storage: S) -> Result<Self, BootError> {
+        Self::new_at(config, storage, Tick(0))
+    }
+
+    /// As [`RaftCore::new`], with the clock at `now`: a replica that joins a host already running
+    /// waits for a leader from now on, not from tick zero.
+    ///
+    /// # Errors
+    /// As [`RaftCore::new`].
+    pub fn new_at(config: Config, storage: S, now: Tick) -> Result<Self, BootError> {
+        config.validate()?;
+        let initial = storage.initial_state().map_err(BootError::Storage)?;
+        let mut conf = initial.conf;
+        conf.voters.sort_unstable();
+        conf.voters.dedup();
+        if conf.voters.is_empty() {
+            return Err(BootError::NoVoters);
+        }
+        let hard = initial.hard;
+        let log = Log::load(&storage, hard.commit, config.log_cache_bytes_max)?;
+        let last = log.last().term;
+        if last > hard.term {
+            return Err(BootError::TermBehindLog {
+                term: hard.term,
+                last,
+            });
+        }
+        let mut core = Self {
+            position: conf.voters.binary_search(&config.id).ok(),
+            conf,
+            term: hard.term,
+            vote: hard.vote,
+            role: Role::Follower,
+            leader: None,
+            leader_heard: Tick(0),
+            log,
+            persist: Persist::new(hard),
+            timers: Timers::new(now),
+            rng: Rng::new(config.seed, config.id.0),
+            votes: Votes::default(),
+            lead: Leadership::default(),
+            reads: Reads::default(),
+            proposed: Proposed::default(),
+            outbox: Vec::new(),
+            events: Vec::new(),
+            fetching: false,
+            stopped: false,
+            noted: (Role::Follower, hard.term, None),
+            #[cfg(debug_assertions)]
+            watch: crate::invariants::Watch::default(),
+            config,
+            storage,
+        };
+        core.reset_election_timer();
+        core.settle();
+        Ok(core)
+    }
+
+    /// Sets the clock, which never runs backwards, and fires what is due.
+    ///
+    /// After a pause the host passes the real time: a leader that was asleep too long steps down
+    /// before it does anything else (thesis 6.2).
+    pub fn handle_time(&mut self, now: Tick) {
+        if self.stopped || now <= self.timers.now() {
+            return;
+        }
+        self.timers.advance(now);
+        if self.role == Role::Leader {
+            self.lead_on();
+        } else if self.timers.fire(Timer::Election) {
+            self.start_election();
+        }
+        if self.timers.fire(Timer::Retry) {
+            self.fetching = false;
+            self.lead.sends_due = true;
+        }
+        self.settle();
+    }
+
+    /// Takes a message of another member.
+    ///
+    /// # Errors
+    /// The message is refused and the state unchanged; see [`StepError`].
+    pub fn handle_message(&mut self, from: NodeId, message: Message) -> Result<(), StepError> {
+        if self.stopped {
+            return Err(StepError::Stopped);
+        }
+        let position = self.conf.voters.binary_search(&from).ok();
+        let Some(position) = position.filter(|p| Some(*p) != self.position) else {
+            return Err(StepError::UnknownPeer(from));
+        };
+        self.validate(&message)?;
+        self.dispatch(from, position, message);
+        self.settle();
+        Ok(())
+    }
+
+    /// Appends a command to the log of this leader. It is committed later, or [`Event::Lost`].
+    ///
+    /// # Errors
+    /// The command is certainly in no log; see [`ProposeError`].
+    pub fn handle_proposal(&mut self, data: Bytes) -> Result<LogId, ProposeError> {
+        if self.stopped {
+            return Err(ProposeError::Stopped);
+        }
+        if self.role != Role::Leader {
+            return Err(ProposeError::NotLeader {
+                leader: self.leader,
+            });
+        }
+        if data.len() > self.config.entry_bytes_max {
+            return Err(ProposeError::TooLarge);
+        }
+        let uncommitted = self.lead.uncommitted_bytes;
+        if uncommitted > 0 && uncommitted + data.len() > self.config.uncommitted_bytes_max {
+            return Err(ProposeError::Busy);
+        }
+        self.lead.uncommitted_bytes += data.len();
+        let id = self.append_own(EntryKind::Normal, data);
+        self.proposed.note(id);
+        self.settle();
+        Ok(id)
+    }
+
+    /// Asks for a linearizable read: the answer comes as a [`crate::ReadOutcome`] (thesis 6.4).
+    ///
+    /// # Errors
+    /// Nothing was read; see [`ReadError`].
+    pub fn handle_read(&mut self, id: ReadId) -> Result<(), ReadError> {
+        if self.stopped {
+            return Err(ReadError::Stopped);
+        }
+        if self.role != Role::Leader {
+            return Err(ReadError::NotLeader {
+                leader: self.leader,
+            });
+        }
+        self.reads.ask(id);
+        self.settle();
+        Ok(())
+    }
+
+    /// Starts an election now, as if the leader had been silent too long. Does nothing on a leader
+    /// and on a replica that may not lead.
+    pub fn handle_campaign(&mut self) {
+        if !self.stopped && self.role != Role::Leader {
+            self.start_election();
+            self.settle();
+        }
+    }
+
+    /// The batch of this receipt, and every earlier one, is durable.
+    pub fn handle_persisted(&mut self, receipt: Receipt) {
+        self.handle_persisted_through(receipt.seq());
+    }
+
+    /// Every batch up to this number is durable: [`RaftCore::handle_persisted`] for a host that
+    /// keeps the receipts of many groups and knows them by their numbers.
+    ///
+    /// # Panics
+    /// When no batch of this number was handed out: the host claims what it cannot know.
+    pub fn handle_persisted_through(&mut self, seq: PersistSeq) {
+        assert!(
+            seq <= self.persist.issued(),
+            "a receipt is for a batch that was handed out"
+        );
+        if self.stopped {
+            return;
+        }
+        let durable = self.persist.confirm(seq);
+        if durable > self.log.durable {
+            self.log.durable = durable;
+            self.log.evict();
+        }
+        while let Some(gated) = self.persist.open_gate() {
+            match gated {
+                Gated::Message(to, message) => self.outbox.push((to, message)),
+                Gated::OwnVote(term) => self.own_vote_durable(term),
+            }
+        }
+        if self.role == Role::Leader {
+            self.count_commit();
+        }
+        self.settle();
+    }
+
+    /// The state machine has applied everything up to this index.
+    ///
+    /// Beyond what was handed out this is the claim of a durable state machine after a restart:
+    /// what it has applied was committed. An index beyond the durable log stops the replica.
+    pub fn handle_applied(&mut self, applied: Applied) {
+        let Applied(index) = applied;
+        if self.stopped || index <= self.log.applied {
+            return;
+        }
+        if index > self.log.durable {
+            self.stop(Fault::CommitBeyondLog {
+                commit: index,
+                last: self.log.durable,
+            });
+        } else {
+            self.advance_commit(index);
+            self.log.delivered = self.log.delivered.max(index);
+            self.log.applied = index;
+            self.log.evict();
+        }
+        self.settle();
+    }
+
+    /// The next tick at which time alone changes something; `None` when nothing waits for time.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.timers.next()
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The members.
+    #[must_use]
+    pub fn conf(&self) -> &ConfState {
+        &self.conf
+    }
+
+    /// The storage.
+    #[must_use]
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.timers.now()
+    }
+
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The leader of the term, if known.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// The highest index known to be committed.
+    #[must_use]
+    pub fn commit(&self) -> Index {
+        self.log.commit
+    }
+
+    /// Whether the replica has stopped for good; see [`Event::Fault`].
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// A summary.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            id: self.config.id,
+            soft: SoftState {
+                role: self.role,
+                leader: self.leader,
+            },
+            hard: HardState {
+                term: self.term,
+                vote: self.vote,
+                commit: self.log.commit,
+            },
+            last: self.log.last(),
+            durable: self.log.durable,
+            applied: self.log.applied,
+            established: self.is_established(),
+        }
+    }
+
+    /// Raises the commit index and settles what became of proposals made here.
+    pub(crate) fn advance_commit(&mut self, commit: Index) {
+        let old = self.log.commit;
+        if commit <= old {
+            return;
+        }
+        assert!(
+            commit <= self.log.last_index(),
+            "only what is in the log can be committed"
+        );
+        self.log.commit = commit;
+        let (log, events) = (&self.log, &mut self.events);
+        self.proposed.committed(
+            old,
+            commit,
+            |i| log.term_at(i),
+            |id| events.push(Event::Lost { id }),
+        );
+    }
+
+    /// Appends an entry of the own term to the own log.
+    pub(crate) fn append_own(&mut self, kind: EntryKind, data: Bytes) -> LogId {
+        let id = LogId::new(self.term, self.log.last_index().next());
+        self.log.append(Entry { id, kind, data });
+        self.lead.sends_due = true;
+        id
+    }
+
+    /// Sends a message once the term and the vote are durable.
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        self.send_after(PersistSeq(0), to, message);
+    }
+
+    /// Sends a message once the term, the vote and the log up to `index` are durable.
+    pub(crate) fn send_when_durable(&mut self, index: Index, to: NodeId, message: Message) {
+        let batch = if index <= self.log.durable {
+            PersistSeq(0)
+        } else {
+            self.persist.batch_of(index)
+        };
+        self.send_after(batch, to, message);
+    }
+
+    fn send_after(&mut self, batch: PersistSeq, to: NodeId, message: Message) {
+        if let Some(Gated::Message(to, message)) =
+            self.persist.gate(batch, Gated::Message(to, message))
+        {
+            self.outbox.push((to, message));
+        }
+    }
+
+    /// Stops for good: nothing is sent, persisted or applied from here on.
+    pub(crate) fn stop(&mut self, fault: Fault) {
+        self.stopped = true;
+        self.role = Role::Follower;
+        self.leader = None;
+        self.timers.stop_all();
+        self.persist.drop_gates();
+        self.reads.fail_all();
+        self.lead = Leadership::default();
+        self.outbox.clear();
+        self.events.push(Event::Fault(fault));
+    }
+
+    /// The end of every input: say what changed, and in debug builds check the laws.
+    fn settle(&mut self) {
+        let now = (self.role, self.term, self.leader);
+        if now != self.noted {
+            self.noted = now;
+            let (role, term, leader) = now;
+            self.events.push(Event::Changed { role, term, leader });
+        }
+        #[cfg(debug_assertions)]
+        self.check_laws();
+    }
+}

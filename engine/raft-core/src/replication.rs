@@ -1,0 +1,94 @@
+//! Which entries leave for which follower (thesis 3.5, 10.2.1).
+
+use alloc::vec::Vec;
+
+use crate::event::Fault;
+use crate::ids::{Index, LogId};
+use crate::message::{AppendEntries, Message};
+use crate::raft::RaftCore;
+use crate::state::Role;
+use crate::storage::{Storage, StorageError};
+use crate::timer::Timer;
+
+impl<S: Storage> RaftCore<S> {
+    /// Queues what every follower may be sent now. Called once per poll, so that any number of
+    /// proposals between two polls leaves as one message per follower.
+    pub(crate) fn send_appends(&mut self) {
+        if self.role != Role::Leader || !core::mem::take(&mut self.lead.sends_due) {
+            return;
+        }
+        let notice = core::mem::take(&mut self.lead.notice_due);
+        for position in 0..self.lead.progress.len() {
+            if Some(position) != self.position && !self.stopped {
+                self.send_appends_to(position, notice);
+            }
+        }
+    }
+
+    fn send_appends_to(&mut self, position: usize, notice: bool) {
+        let window = self.config.inflight_messages_max;
+        let progress = &mut self.lead.progress[position];
+        let mut wanted = core::mem::take(&mut progress.poke)
+            || notice && !progress.is_probe() && progress.told_commit < self.log.commit;
+        loop {
+            let progress = &self.lead.progress[position];
+            let open = progress.may_send(window);
+            let more = open && progress.next <= self.log.last_index();
+            // An empty message finds out what was lost, or carries the commit index.
+            if !more && !wanted || !open && progress.is_probe() {
+                return;
+            }
+            wanted = false;
+            if !self.send_append(position, more) || !more {
+                return;
+            }
+        }
+    }
+
+    /// Queues one AppendEntries, with entries or empty. Returns whether it could.
+    fn send_append(&mut self, position: usize, with_entries: bool) -> bool {
+        let next = self.lead.progress[position].next;
+        let prev = next.prev();
+        // Without the term of the entry before there is nothing a follower could compare.
+        let Some(prev_term) = self.log.term_at(prev) else {
+            return false;
+        };
+        let mut entries = Vec::new();
+        if with_entries {
+            let (last, bytes_max) = (self.log.last_index(), self.config.message_bytes_max);
+            let read = self
+                .log
+                .read(&self.storage, next, last, bytes_max, &mut entries);
+            if let Err(error) = read {
+                self.unreadable(next, error);
+                return false;
+            }
+        }
+        let progress = &mut self.lead.progress[position];
+        progress.sent(entries.last().map(|e| e.id.index));
+        progress.told_commit = self.log.commit;
+        let message = Message::AppendEntries(AppendEntries {
+            term: self.term,
+            prev: LogId::new(prev_term, prev),
+            commit: self.log.commit,
+            entries,
+        });
+        self.outbox.push((self.conf.voters[position], message));
+        true
+    }
+
+    /// The storage did not hand out an entry that this replica has.
+    pub(crate) fn unreadable(&mut self, index: Index, error: StorageError) {
+        match error {
+            // On its way from the disk: ask again with the next tick, and go on meanwhile.
+            StorageError::Pending => {
+                self.timers.set_earlier(Timer::Retry, self.timers.after(1));
+            }
+            // The follower can only be helped by a snapshot. Heartbeats keep it in the group.
+            StorageError::Compacted if self.role == Role::Leader && index <= self.log.applied => {}
+            StorageError::Compacted | StorageError::Unavailable | StorageError::Corrupt => {
+                self.stop(Fault::Storage { index, error });
+            }
+        }
+    }
+}
