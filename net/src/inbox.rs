@@ -1,0 +1,108 @@
+//! What a peer says to a shard: bytes in, messages out.
+
+use bytes::{Buf, Bytes, BytesMut};
+use raft_core::{GroupId, Message};
+
+use crate::codec;
+use crate::error::FrameError;
+use crate::frame::{self, FrameHeader};
+
+/// The receiving end of a lane.
+///
+/// Holds at most one unfinished frame besides what was fed but not yet asked for.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// Bytes not yet taken as frames.
+    bytes: BytesMut,
+    /// The rest of the frame being handed out.
+    body: Bytes,
+    /// The records `body` must still hold.
+    records: u32,
+    /// The first error; it stays.
+    error: Option<FrameError>,
+}
+
+impl Inbox {
+    /// An inbox that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds received bytes, torn anywhere, by copying them.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.error.is_none() {
+            self.make_room(bytes.len());
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Adds all of `input`, which is empty after; copies only behind an unfinished frame.
+    pub fn feed_from(&mut self, input: &mut BytesMut) {
+        if self.error.is_none() && self.bytes.is_empty() {
+            self.bytes = input.split();
+        } else {
+            self.feed(input);
+            input.advance(input.len());
+        }
+    }
+
+    /// The next message, or `None` until more bytes are fed.
+    ///
+    /// # Errors
+    /// Any [`FrameError`], and the same again from then on: the lane must be closed.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "more messages may come after a None"
+    )]
+    pub fn next(&mut self) -> Result<Option<(GroupId, Message)>, FrameError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.try_next().inspect_err(|error| {
+            self.error = Some(*error);
+            self.bytes = BytesMut::new();
+            self.body = Bytes::new();
+        })
+    }
+
+    /// The bytes fed and not yet handed out as messages.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.body.len()
+    }
+
+    fn try_next(&mut self) -> Result<Option<(GroupId, Message)>, FrameError> {
+        while self.records == 0 {
+            if !self.body.is_empty() {
+                return Err(FrameError::RecordCount);
+            }
+            let Some((header, body)) = frame::take(&mut self.bytes)? else {
+                return Ok(None);
+            };
+            self.body = body;
+            self.records = header.records;
+        }
+        if self.body.is_empty() {
+            return Err(FrameError::RecordCount);
+        }
+        let message = codec::decode(&mut self.body)?;
+        self.records -= 1;
+        if self.records == 0 && self.body.is_empty() {
+            // Lets go of the frame's memory now, not when the next frame comes.
+            self.body = Bytes::new();
+        }
+        Ok(Some(message))
+    }
+
+    /// Once the header of an unfinished frame is known to be whole, its memory is taken at once.
+    fn make_room(&mut self, bytes: usize) {
+        if let Ok(Some(header)) = FrameHeader::read(&self.bytes) {
+            let missing = header.frame_bytes().saturating_sub(self.bytes.len());
+            self.bytes.reserve(missing.max(bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
