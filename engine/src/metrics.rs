@@ -9,7 +9,10 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds `n`. Only the owning shard calls it, so a plain load and store is enough.
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 
     /// Sets the number: for gauges.
@@ -86,4 +89,6 @@ metrics! {
     client_bytes_in,
     /// Bytes sent to clients.
     client_bytes_out,
+    /// 1 once the shard has ended by itself: its log or its ring has failed. A gauge.
+    failed,
 }

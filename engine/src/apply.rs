@@ -1,0 +1,56 @@
+//! Applying committed entries, in batches per group, and answering who waited for them.
+
+use bytes::Bytes;
+use multi_raft::MultiReady;
+use raft_core::{Applied, EntryKind, GroupId, LogId, Storage};
+
+use crate::shard::{Outlet, Shard};
+use crate::state_machine::ApplyBatch;
+
+impl<S: Storage> Shard<S> {
+    /// Applies all committed entries of a poll: they come in runs, one per group.
+    pub(crate) fn apply(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) {
+        let mut committed = ready.committed_entries.drain(..).peekable();
+        while let Some(group) = committed.peek().map(|(group, _)| *group) {
+            let mut last = LogId::default();
+            self.apply_scratch.clear();
+            while let Some((_, entry)) = committed.next_if(|(g, _)| *g == group) {
+                last = entry.id;
+                match entry.kind {
+                    EntryKind::Normal => self.apply_scratch.push((entry.id, entry.data)),
+                    EntryKind::NoOp => {}
+                }
+            }
+            self.apply_run(group, io);
+            // Whoever still waits for a place up to here lost it, to an empty entry for instance.
+            let claimed = self.claim(group, last, io);
+            debug_assert!(claimed.is_none(), "an applied entry was claimed twice");
+            if self.raft.applied(group, Applied(last.index)).is_err() {
+                tracing::error!(%group, "applied entries of a group that is not here");
+            }
+        }
+    }
+
+    /// Applies the entries in the scratch list to one group.
+    fn apply_run(&mut self, group: GroupId, io: &mut impl Outlet) {
+        let entries = std::mem::take(&mut self.apply_scratch);
+        let mut replies = std::mem::take(&mut self.replies);
+        self.metrics.entries_applied.add(entries.len() as u64);
+        if let Some(replica) = self.replica(group) {
+            replica
+                .machine
+                .apply(&mut ApplyBatch::new(&entries, &mut replies));
+        }
+        for (place, (id, _)) in entries.iter().enumerate() {
+            if let Some(reply_to) = self.claim(group, *id, io) {
+                self.answer(
+                    reply_to,
+                    Ok(Bytes::copy_from_slice(replies.reply(place))),
+                    io,
+                );
+            }
+        }
+        self.replies = replies;
+        self.apply_scratch = entries;
+    }
+}

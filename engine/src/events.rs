@@ -1,0 +1,61 @@
+//! What the cores have to say becomes log lines, counters, leader hints and decisions.
+
+use multi_raft::MultiReady;
+use raft_core::{Event, GroupId, NodeId, Role, Storage, Term, Tick};
+
+use crate::shard::{Outlet, Shard};
+
+impl<S: Storage> Shard<S> {
+    /// Looks at everything that happened since the last poll.
+    pub(crate) fn observe(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) {
+        for (group, event) in ready.events.drain(..) {
+            match event {
+                Event::Changed { role, term, leader } => {
+                    self.changed(group, role, term, leader, io)
+                }
+                Event::Established { term } => {
+                    tracing::debug!(%group, %term, "leader is established");
+                }
+                Event::Fault(fault) => {
+                    tracing::error!(%group, ?fault, "the replica stops: its state cannot be trusted");
+                    self.stop_replica(group, io);
+                }
+                // Cut off here is not lost for good: the fate of a write is decided at its place in the log.
+                Event::Lost { .. } => {}
+            }
+        }
+    }
+
+    fn changed(
+        &mut self,
+        group: GroupId,
+        role: Role,
+        term: Term,
+        leader: Option<NodeId>,
+        io: &mut impl Outlet,
+    ) {
+        let fate_at = Tick(self.now.0 + self.limits.fate_wait_ticks);
+        let Some(replica) = self.replica(group) else {
+            return;
+        };
+        let led = replica.leading;
+        replica.leading = role == Role::Leader;
+        replica.leader = leader;
+        let leading = replica.leading;
+        let newest_write = replica.writes.back().map(|w| w.id.term);
+        if let Some(newest) = newest_write.filter(|_| led && !leading) {
+            self.fates.push_back((fate_at, group, newest));
+        }
+        self.view.note_leader(group, leader);
+        if led != leading {
+            self.count_led();
+        }
+        if leading && !led {
+            self.metrics.elections_won.add(1);
+            tracing::info!(%group, %term, "leads");
+        }
+        if leading || leader.is_some_and(|l| l != self.node) {
+            self.unpark(group, io);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Where the effects of a shard's turn go: the log, the lanes, callers here and on other shards.
+
+use raft_core::{Entry, GroupId, HardState, Message, NodeId};
+use wal::Wal;
+
+use crate::host::Host;
+use crate::lanes::Lanes;
+use crate::mesh::{Caller, Parcel, ReplyTo, Request, SendRefused};
+use crate::metrics::ShardMetrics;
+use crate::request::{Outcome, RequestError};
+use crate::shard::Outlet;
+
+/// What goes to another shard at the end of the turn.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) replies: Vec<(Caller, Outcome)>,
+}
+
+/// Where the effects of the shard's turn go.
+pub(crate) struct HostOutlet<'a> {
+    pub(crate) index: usize,
+    pub(crate) wal: &'a mut Wal,
+    pub(crate) lanes: &'a mut Lanes,
+    pub(crate) outcomes: &'a mut Vec<(Caller, Outcome)>,
+    pub(crate) outgoing: &'a mut [Outgoing],
+    pub(crate) metrics: &'a ShardMetrics,
+}
+
+impl Outlet for HostOutlet<'_> {
+    fn send(&mut self, to: NodeId, group: GroupId, message: &Message) {
+        if !self.lanes.push(to, group, message) {
+            self.metrics.messages_dropped.add(1);
+        }
+    }
+
+    fn persist(
+        &mut self,
+        group: GroupId,
+        hard_state: Option<HardState>,
+        entries: &[Entry],
+    ) -> Option<u64> {
+        match self.wal.append(group, hard_state, entries) {
+            Ok(mark) => Some(mark.0),
+            Err(error) => {
+                tracing::error!(%group, %error, "the log refuses an append");
+                None
+            }
+        }
+    }
+
+    fn reply(&mut self, to: ReplyTo, outcome: Outcome) {
+        match to {
+            ReplyTo::Client(reply) => reply.send(outcome),
+            ReplyTo::Shard { shard, caller } if shard == self.index => {
+                self.outcomes.push((caller, outcome));
+            }
+            ReplyTo::Shard { shard, caller } => {
+                if let Some(outgoing) = self.outgoing.get_mut(shard) {
+                    outgoing.replies.push((caller, outcome));
+                }
+            }
+        }
+    }
+}
+
+impl Host {
+    /// Sends what goes to other shards. True if some could not be sent yet.
+    pub(crate) fn flush_mesh(&mut self) -> bool {
+        let mut kept = false;
+        for (shard, outgoing) in self.work.outgoing.iter_mut().enumerate() {
+            if !outgoing.replies.is_empty() {
+                let parcel = Parcel::Replies(std::mem::take(&mut outgoing.replies));
+                match self.mesh.send(shard, parcel) {
+                    Err(SendRefused::Full(Parcel::Replies(replies))) => {
+                        outgoing.replies = replies;
+                        kept = true;
+                    }
+                    _ => {}
+                }
+            }
+            if !outgoing.requests.is_empty() {
+                let parcel = Parcel::Requests(std::mem::take(&mut outgoing.requests));
+                match self.mesh.send(shard, parcel) {
+                    Err(SendRefused::Full(Parcel::Requests(requests))) => {
+                        outgoing.requests = requests;
+                        kept = true;
+                    }
+                    Err(SendRefused::Ended(Parcel::Requests(requests))) => {
+                        for request in requests {
+                            if let ReplyTo::Shard { caller, .. } = request.reply_to {
+                                self.work
+                                    .outcomes
+                                    .push((caller, Err(RequestError::Stopped)));
+                            }
+                        }
+                        kept = true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        kept
+    }
+}

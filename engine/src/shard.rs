@@ -1,0 +1,401 @@
+//! One shard: the groups of one core, their state machines and the requests that wait for them.
+//!
+//! Pure: it is told the time, fed with messages, requests and durability, and writes its effects to an
+//! [`Outlet`]. The host gives it a ring; the simulator gives it a made-up world.
+//!
+//! A turn: ask for reads, then until nothing moves: send, persist, apply, look at events, answer reads.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use multi_raft::{MultiRaft, MultiReady, Receipt};
+use raft_core::{Config, Entry, GroupId, HardState, LogId, Message, NodeId, ReadId, Storage, Tick};
+
+use crate::error::StartError;
+use crate::mesh::{ReplyTo, Request};
+use crate::metrics::ShardMetrics;
+use crate::request::{Op, Outcome, RequestError};
+use crate::state_machine::{Replies, StateMachine};
+use crate::view::NodeView;
+
+/// Polls of the raft per turn: applying releases reads, reads may come from applying; no more than this.
+const POLLS_PER_TURN: usize = 4;
+
+/// Where the effects of a turn go.
+pub(crate) trait Outlet {
+    /// Sends a message to the same group on another node. May be lost.
+    fn send(&mut self, to: NodeId, group: GroupId, message: &Message);
+
+    /// Adds one atomic unit to the log; answers with the mark that says when it is durable, or nothing
+    /// if the log has failed for good.
+    fn persist(
+        &mut self,
+        group: GroupId,
+        hard_state: Option<HardState>,
+        entries: &[Entry],
+    ) -> Option<u64>;
+
+    /// Answers a request, exactly once.
+    fn reply(&mut self, to: ReplyTo, outcome: Outcome);
+}
+
+/// The limits of a shard, in ticks and numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShardLimits {
+    /// How long a request waits for a leader.
+    pub(crate) leaderless_wait_ticks: u64,
+    /// How long the fate of a proposal is looked for after leadership was lost.
+    pub(crate) fate_wait_ticks: u64,
+    /// Requests under way.
+    pub(crate) requests_max: usize,
+}
+
+/// A write in the log whose outcome somebody waits for.
+#[derive(Debug)]
+pub(crate) struct WaitingWrite {
+    pub(crate) id: LogId,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// A read that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct WaitingRead {
+    pub(crate) query: Bytes,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// A request that waits for a leader.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) until: Tick,
+    pub(crate) op: Op,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// This node's replica of a group.
+pub(crate) struct Replica {
+    pub(crate) id: GroupId,
+    pub(crate) machine: Box<dyn StateMachine>,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) leading: bool,
+    pub(crate) stopped: bool,
+    /// Campaigns first when the cluster starts.
+    pub(crate) preferred: bool,
+    pub(crate) members: Vec<NodeId>,
+    pub(crate) writes: VecDeque<WaitingWrite>,
+    /// Reads that came in this turn: they share one round.
+    pub(crate) reads_open: Vec<WaitingRead>,
+    pub(crate) reads_asked: VecDeque<(ReadId, Vec<WaitingRead>)>,
+    pub(crate) parked: VecDeque<Parked>,
+}
+
+/// The groups of one core.
+pub(crate) struct Shard<S: Storage> {
+    pub(crate) node: NodeId,
+    pub(crate) raft: MultiRaft<S>,
+    ready: MultiReady,
+    /// By group number divided by the number of shards.
+    replicas: Vec<Option<Replica>>,
+    shards: u64,
+    pub(crate) limits: ShardLimits,
+    pub(crate) now: Tick,
+    pub(crate) requests: usize,
+    pub(crate) next_read: u64,
+    /// Groups with reads that came in this turn.
+    pub(crate) reads_open: Vec<GroupId>,
+    /// Until when requests of a group are parked, in order of time.
+    pub(crate) parked: VecDeque<(Tick, GroupId)>,
+    /// Until when the fate of a group's writes up to a term is looked for, in order of time.
+    pub(crate) fates: VecDeque<(Tick, GroupId, raft_core::Term)>,
+    /// Persist batches under way, and the mark at which each is durable.
+    in_flight: VecDeque<(u64, Receipt)>,
+    pub(crate) view: Arc<NodeView>,
+    pub(crate) metrics: Arc<ShardMetrics>,
+    pub(crate) replies: Replies,
+    pub(crate) apply_scratch: Vec<(LogId, Bytes)>,
+    entry_scratch: Vec<Entry>,
+    /// The log has failed: nothing is promised any more.
+    pub(crate) failed: bool,
+}
+
+impl<S: Storage> Shard<S> {
+    pub(crate) fn new(index: usize, limits: ShardLimits, view: Arc<NodeView>) -> Self {
+        let shards = view.shards().len();
+        let metrics = Arc::clone(&view.shards()[index]);
+        Self {
+            node: view.node(),
+            raft: MultiRaft::new(view.node()),
+            ready: MultiReady::default(),
+            replicas: Vec::new(),
+            shards: shards as u64,
+            limits,
+            now: Tick(0),
+            requests: 0,
+            next_read: 0,
+            reads_open: Vec::new(),
+            parked: VecDeque::new(),
+            fates: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            view,
+            metrics,
+            replies: Replies::default(),
+            apply_scratch: Vec::new(),
+            entry_scratch: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// Adds this node's replica of a group.
+    pub(crate) fn create(
+        &mut self,
+        group: GroupId,
+        members: Vec<NodeId>,
+        config: Config,
+        storage: S,
+        machine: Box<dyn StateMachine>,
+    ) -> Result<(), StartError> {
+        self.raft
+            .create(group, config, storage)
+            .map_err(|error| match error {
+                multi_raft::CreateError::Boot(error) => StartError::Group { group, error },
+                multi_raft::CreateError::Exists => StartError::Config("a group is listed twice"),
+            })?;
+        let place = (group.0 / self.shards) as usize;
+        if self.replicas.len() <= place {
+            self.replicas.resize_with(place + 1, || None);
+        }
+        self.replicas[place] = Some(Replica {
+            id: group,
+            machine,
+            leader: None,
+            leading: false,
+            stopped: false,
+            preferred: members.first() == Some(&self.node),
+            members,
+            writes: VecDeque::new(),
+            reads_open: Vec::new(),
+            reads_asked: VecDeque::new(),
+            parked: VecDeque::new(),
+        });
+        self.metrics.groups.add(1);
+        Ok(())
+    }
+
+    /// This node's replica of a group, if it lives on this shard.
+    pub(crate) fn replica(&mut self, group: GroupId) -> Option<&mut Replica> {
+        let place = usize::try_from(group.0 / self.shards).ok()?;
+        self.replicas
+            .get_mut(place)?
+            .as_mut()
+            .filter(|r| r.id == group)
+    }
+
+    /// All replicas of this shard, in ascending order of group.
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().flatten()
+    }
+
+    /// Moves time on; deadlines that passed fire.
+    pub(crate) fn advance_to(&mut self, now: Tick) {
+        if now > self.now {
+            self.now = now;
+            self.raft.advance_to(now);
+        }
+    }
+
+    /// When something is due next, if nothing else happens.
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        let parked = self.parked.front().map(|(at, _)| *at);
+        let fates = self.fates.front().map(|(at, _, _)| *at);
+        [self.raft.next_deadline(), parked, fates]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A message from the same group on another node.
+    pub(crate) fn step(&mut self, group: GroupId, from: NodeId, message: Message) {
+        self.metrics.messages_received.add(1);
+        if let Err(error) = self.raft.step(group, from, message) {
+            self.metrics.peers_refused.add(1);
+            tracing::debug!(%group, %from, %error, "message refused");
+        }
+    }
+
+    /// Everything up to this mark of the log is durable.
+    pub(crate) fn durable(&mut self, mark: u64) {
+        let mut newest = None;
+        while self.in_flight.front().is_some_and(|(at, _)| *at <= mark) {
+            newest = self.in_flight.pop_front();
+        }
+        if let Some((_, receipt)) = newest {
+            self.raft.persisted(receipt);
+        }
+    }
+
+    /// Campaigns for the groups that this node should lead at first and that have no leader, now that
+    /// a quorum of each can be reached. Nobody who hears a leader grants a pre-vote: it cannot disturb.
+    pub(crate) fn campaign_where_preferred(&mut self, connected: impl Fn(NodeId) -> bool) {
+        let quorum_up =
+            |r: &Replica| 2 * r.members.iter().filter(|m| connected(**m)).count() > r.members.len();
+        let wanted: Vec<GroupId> = self
+            .replicas()
+            .filter(|r| r.preferred && r.leader.is_none() && !r.stopped && quorum_up(r))
+            .map(|r| r.id)
+            .collect();
+        for group in wanted {
+            // The group was just found here; it cannot be unknown.
+            let _ = self.raft.campaign(group);
+        }
+    }
+
+    /// One turn: writes all that is due to `io`. True if more is due at once.
+    pub(crate) fn turn(&mut self, io: &mut impl Outlet) -> bool {
+        if self.failed {
+            return false;
+        }
+        self.metrics.turns.add(1);
+        self.ask_for_reads(io);
+        let mut ready = std::mem::take(&mut self.ready);
+        let mut more = true;
+        for _ in 0..POLLS_PER_TURN {
+            more = self.raft.poll_ready(&mut ready);
+            if !more {
+                break;
+            }
+            self.send(&mut ready, io);
+            if !self.persist(&mut ready, io) {
+                self.fail(io);
+                more = false;
+                break;
+            }
+            self.apply(&mut ready, io);
+            self.observe(&mut ready, io);
+            self.settle_reads(&mut ready, io);
+        }
+        self.ready = ready;
+        self.expire(io);
+        more
+    }
+
+    fn send(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) {
+        for batch in &ready.messages {
+            self.metrics.messages_sent.add(batch.messages.len() as u64);
+            for (group, message) in &batch.messages {
+                io.send(batch.to, *group, message);
+            }
+        }
+    }
+
+    /// Hands everything to persist to the log, one atomic unit per group. False if the log has failed.
+    fn persist(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) -> bool {
+        let Some(receipt) = ready.receipt.take() else {
+            return true;
+        };
+        let mut mark = None;
+        let mut states = ready.hard_states.drain(..).peekable();
+        let mut entries = ready.entries_to_persist.drain(..).peekable();
+        loop {
+            // Both lists are in the same order of groups; either may skip a group.
+            let group = match (states.peek(), entries.peek()) {
+                (None, None) => break,
+                (Some((group, _)), None) | (None, Some((group, _))) => *group,
+                (Some((a, _)), Some((b, _))) => *a.min(b),
+            };
+            let state = states.next_if(|(g, _)| *g == group).map(|(_, state)| state);
+            self.entry_scratch.clear();
+            while let Some((_, entry)) = entries.next_if(|(g, _)| *g == group) {
+                self.entry_scratch.push(entry);
+            }
+            mark = io.persist(group, state, &self.entry_scratch);
+            if mark.is_none() {
+                return false;
+            }
+        }
+        self.entry_scratch.clear();
+        let mark = mark
+            .or_else(|| self.in_flight.back().map(|(mark, _)| *mark))
+            .unwrap_or(0);
+        self.in_flight.push_back((mark, receipt));
+        true
+    }
+
+    /// The log has failed for good: whoever waits learns what can be known.
+    pub(crate) fn fail(&mut self, io: &mut impl Outlet) {
+        self.failed = true;
+        tracing::error!("the log of this shard has failed; its groups stop here");
+        self.end(io);
+    }
+
+    /// The node ends: whoever still waits learns what can be known.
+    pub(crate) fn end(&mut self, io: &mut impl Outlet) {
+        let groups: Vec<GroupId> = self.replicas().map(|r| r.id).collect();
+        for group in groups {
+            self.stop_replica(group, io);
+        }
+    }
+
+    /// Stops one replica: nothing is read or promised any more, and every caller is told.
+    pub(crate) fn stop_replica(&mut self, group: GroupId, io: &mut impl Outlet) {
+        let Some(replica) = self.replica(group) else {
+            return;
+        };
+        replica.stopped = true;
+        replica.leading = false;
+        replica.leader = None;
+        let writes = std::mem::take(&mut replica.writes);
+        let asked = std::mem::take(&mut replica.reads_asked)
+            .into_iter()
+            .flat_map(|(_, r)| r);
+        let open = std::mem::take(&mut replica.reads_open);
+        let parked = std::mem::take(&mut replica.parked);
+        for write in writes {
+            self.answer(
+                write.reply_to,
+                Err(RequestError::Uncertain { id: write.id }),
+                io,
+            );
+        }
+        let waiting = asked
+            .chain(open)
+            .map(|r| r.reply_to)
+            .chain(parked.into_iter().map(|p| p.reply_to));
+        for reply_to in waiting.collect::<Vec<_>>() {
+            self.answer(reply_to, Err(RequestError::Stopped), io);
+        }
+        self.view.note_leader(group, None);
+        self.count_led();
+    }
+
+    pub(crate) fn count_led(&self) {
+        self.metrics
+            .groups_led
+            .set(self.replicas().filter(|r| r.leading).count() as u64);
+    }
+
+    /// Gives a request its outcome.
+    pub(crate) fn answer(&mut self, to: ReplyTo, outcome: Outcome, io: &mut impl Outlet) {
+        self.requests = self.requests.saturating_sub(1);
+        io.reply(to, outcome);
+    }
+
+    /// A request for a group of this shard.
+    pub(crate) fn request(&mut self, request: Request, io: &mut impl Outlet) {
+        self.metrics.requests.add(1);
+        self.requests += 1;
+        if self.requests > self.limits.requests_max {
+            self.metrics.requests_refused.add(1);
+            let retry_after = std::time::Duration::from_millis(10);
+            return self.answer(
+                request.reply_to,
+                Err(RequestError::Busy { retry_after }),
+                io,
+            );
+        }
+        self.route(request.group, request.op, request.reply_to, io);
+    }
+}
+
+#[cfg(test)]
+mod tests;
