@@ -14,6 +14,8 @@ use crate::frame::{self, FrameHeader};
 pub struct Inbox {
     /// Bytes not yet taken as frames.
     bytes: BytesMut,
+    /// Whether `bytes` shares the memory of someone's input, which cannot use it again until let go.
+    shared: bool,
     /// The rest of the frame being handed out.
     body: Bytes,
     /// The records `body` must still hold.
@@ -41,6 +43,7 @@ impl Inbox {
     pub fn feed_from(&mut self, input: &mut BytesMut) {
         if self.error.is_none() && self.bytes.is_empty() {
             self.bytes = input.split();
+            self.shared = true;
         } else {
             self.feed(input);
             input.advance(input.len());
@@ -82,6 +85,10 @@ impl Inbox {
             };
             self.body = body;
             self.records = header.records;
+            if self.bytes.is_empty() && self.shared {
+                self.bytes = BytesMut::new();
+                self.shared = false;
+            }
         }
         if self.body.is_empty() {
             return Err(FrameError::RecordCount);

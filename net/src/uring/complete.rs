@@ -25,9 +25,6 @@ impl Sockets {
             return;
         };
         let Some(id) = self.awaited(data) else {
-            if data.op == Op::Accept && !data.cancel && result >= 0 {
-                drop(own(result));
-            }
             return;
         };
         let Some(socket) = self.slots[id.slot()].socket.as_deref_mut() else {
@@ -141,11 +138,8 @@ fn accepted(socket: &mut Socket, id: SocketId, result: i32, events: &mut Vec<Soc
         }
         return false;
     }
-    // These concern one connection that is lost; anything else would come again at once.
-    let passing = matches!(
-        -result,
-        libc::ECONNABORTED | libc::EINTR | libc::EAGAIN | libc::EPROTO | libc::EPERM
-    );
+    // These concern one connection that is gone; anything else would come again at once.
+    let passing = matches!(-result, libc::ECONNABORTED | libc::EINTR | libc::EPROTO);
     match &mut socket.role {
         Role::Listener { stalled, .. } if !passing && socket.ending == Ending::Open => {
             *stalled = true;

@@ -20,12 +20,19 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use io_uring::types::Timespec;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
 use buffers::Buffers;
 use socket::{Ending, Role, Socket};
 
 pub use listener::bind_listener;
+
+/// How long a connection is silent before the kernel asks whether its other end still exists.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// How long after an unanswered question it asks again.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How many unanswered questions end the connection.
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// The bounds of [`Sockets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,12 +183,13 @@ impl Sockets {
         self.insert(socket)
     }
 
-    /// Takes over a connected stream socket and receives from it. Sets TCP_NODELAY.
+    /// Takes over a connected stream socket and receives from it. Sets TCP_NODELAY, and keep-alive
+    /// probes that find out within about two minutes that the other end is gone for good.
     pub fn adopt(&mut self, fd: OwnedFd) -> SocketId {
         // The ring waits itself; a non-blocking socket would fail its operations instead.
         let blocking = SockRef::from(&fd).set_nonblocking(false);
-        // A socket that is not TCP has nothing to delay.
-        let _ = SockRef::from(&fd).set_tcp_nodelay(true);
+        // A socket that is not TCP has nothing to delay, and no peer that could vanish.
+        let _ = prepare(&SockRef::from(&fd));
         let mut socket = Socket::new(Some(fd), Role::Stream);
         if let Err(error) = blocking {
             socket.fail(error);
@@ -197,7 +205,7 @@ impl Sockets {
         };
         let made =
             socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))
-                .and_then(|socket| socket.set_tcp_nodelay(true).map(|()| OwnedFd::from(socket)));
+                .and_then(|socket| prepare(&socket).map(|()| OwnedFd::from(socket)));
         let socket = match made {
             Ok(fd) => Socket::new(Some(fd), role),
             Err(error) => {
@@ -368,6 +376,17 @@ impl Sockets {
             }
         }
     }
+}
+
+/// What every connection gets, accepted or dialed.
+fn prepare(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_RETRIES),
+    )
 }
 
 impl Drop for Sockets {
