@@ -1,0 +1,4 @@
+//! What can be run from the command line.
+
+pub(crate) mod cluster;
+pub(crate) mod limits;
