@@ -115,7 +115,7 @@ impl<S: Storage> RaftCore<S> {
         let was = self.role;
         if was == Role::Leader {
             self.reads.fail_unconfirmed();
-            self.timers.stop_all();
+            self.timers.stop_role();
             self.lead = Leadership::default();
         }
         self.abandon_candidacy();

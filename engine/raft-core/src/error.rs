@@ -35,8 +35,8 @@ pub enum BootError {
 pub enum StepError {
     /// The sender is not a member. State unchanged.
     UnknownPeer(NodeId),
-    /// The entries of an append are not consecutive, or of a term above the message's. State
-    /// unchanged.
+    /// No correct member sends this: entries that do not follow each other, a term or an index out
+    /// of range, an acknowledgement of what was never sent. State unchanged.
     Malformed,
     /// The replica has stopped. State unchanged.
     Stopped,
@@ -94,7 +94,7 @@ impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownPeer(id) => write!(f, "node {id} is not a member of this group"),
-            Self::Malformed => f.write_str("the entries of the message do not follow each other"),
+            Self::Malformed => f.write_str("no correct member sends such a message"),
             Self::Stopped => f.write_str("the replica has stopped"),
         }
     }

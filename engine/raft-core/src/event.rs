@@ -22,7 +22,9 @@ pub enum Event {
         /// Its term.
         term: Term,
     },
-    /// An entry that was proposed here was replaced by another leader's: it will never be applied.
+    /// In the place of an entry that was proposed here another leader's was committed: this one was
+    /// and will be applied nowhere. Being overwritten here alone proves nothing of the kind, so
+    /// until the place is committed the fate of the proposal is open.
     Lost {
         /// The entry.
         id: LogId,

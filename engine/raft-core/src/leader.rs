@@ -45,7 +45,7 @@ impl<S: Storage> RaftCore<S> {
         let (last, now) = (self.log.last_index(), self.timers.now());
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
-        self.timers.stop_all();
+        self.timers.stop_role();
         let progress = self
             .conf
             .voters

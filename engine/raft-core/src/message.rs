@@ -131,7 +131,7 @@ pub struct Heartbeat {
 pub struct HeartbeatReply {
     /// The follower's current term.
     pub term: Term,
-    /// The round of the heartbeat answered.
+    /// The round of the heartbeat answered; zero, which confirms nothing, if its term was over.
     pub round: u64,
 }
 

@@ -34,10 +34,11 @@ impl Votes {
         self.0.resize(voters, None);
     }
 
-    /// Notes an answer; the first one of a voter stands.
+    /// Notes an answer. A grant stands; a refusal may have answered a question of an older term, and
+    /// gives way to a grant.
     pub(crate) fn record(&mut self, position: usize, granted: bool) {
         if let Some(vote) = self.0.get_mut(position) {
-            vote.get_or_insert(granted);
+            *vote = Some(granted || *vote == Some(true));
         }
     }
 

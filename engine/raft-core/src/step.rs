@@ -79,10 +79,9 @@ impl<S: Storage> RaftCore<S> {
                 term,
                 outcome: AppendOutcome::Stale,
             }),
-            Message::Heartbeat(m) => Message::HeartbeatReply(HeartbeatReply {
-                term,
-                round: m.round,
-            }),
+            // Round zero confirms nothing. The sender may come to lead the term of this answer, and
+            // must not find a round of its former leadership confirmed in it.
+            Message::Heartbeat(_) => Message::HeartbeatReply(HeartbeatReply { term, round: 0 }),
             Message::RequestVote(_) => Message::RequestVoteReply(RequestVoteReply {
                 term,
                 granted: false,

@@ -67,6 +67,13 @@ impl Timers {
         self.deadlines = [NEVER; TIMERS];
     }
 
+    /// Stops what belongs to a role. What the storage fetches is wanted in any role.
+    pub(crate) fn stop_role(&mut self) {
+        let retry = self.deadlines[Timer::Retry as usize];
+        self.stop_all();
+        self.set(Timer::Retry, retry);
+    }
+
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
         self.deadlines[timer as usize] != NEVER
     }
