@@ -14,7 +14,7 @@ use crate::frame::{self, FrameHeader};
 pub struct Inbox {
     /// Bytes not yet taken as frames.
     bytes: BytesMut,
-    /// Whether `bytes` shares the memory of someone's input, which cannot use it again until let go.
+    /// Whether `bytes` shares the memory of an input, which cannot use it again until let go.
     shared: bool,
     /// The rest of the frame being handed out.
     body: Bytes,

@@ -14,6 +14,9 @@ use super::{SocketEvent, SocketId, Sockets};
 impl Sockets {
     /// Digests one completion whose `user_data` bears this slab's tag, appending what it means for
     /// the owner to `events`. A completion of a socket that is gone is ignored.
+    ///
+    /// The three numbers are those of a completion, unchanged and passed once, of the ring that
+    /// [`Self::submit`] was given: they say what buffers hold and which descriptors are new.
     pub fn complete(
         &mut self,
         user_data: u64,

@@ -153,8 +153,16 @@ pub struct Sockets {
 
 impl Sockets {
     /// No sockets yet. `tag` is the top byte of the `user_data` of every entry it will submit.
+    ///
+    /// # Panics
+    /// If `limits` leave no room to receive into, or 4 GiB and more.
     #[must_use]
     pub fn new(tag: u8, limits: SocketLimits) -> Self {
+        let receivable = (1..=u32::MAX as usize).contains(&limits.recv_bytes);
+        assert!(
+            receivable && limits.input_bytes_max > 0,
+            "a socket has room to receive into"
+        );
         Self {
             tag,
             limits,
