@@ -129,8 +129,11 @@ fn live(seed: u64) -> usize {
     }
     world.open.insert(listener, None);
     while !driver.sockets.is_empty() {
-        for id in world.open.keys() {
-            driver.sockets.close(*id, false);
+        let ids = driver.sockets.ids();
+        assert_eq!(ids.len(), world.open.len());
+        for id in ids {
+            assert!(world.open.contains_key(&id), "what is open is known");
+            driver.sockets.close(id, false);
         }
         world.digest(&mut driver, Duration::from_millis(10));
     }

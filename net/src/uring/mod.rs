@@ -325,6 +325,19 @@ impl Sockets {
         self.len == 0
     }
 
+    /// All sockets, ending ones included: for a shard that ends. Looks at every place of the slab.
+    #[must_use]
+    pub fn ids(&self) -> Vec<SocketId> {
+        let taken = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| place.socket.is_some());
+        taken
+            .map(|(slot, place)| SocketId::new(place.generation, slot as u32))
+            .collect()
+    }
+
     /// How often a listener had to wait because a connection could not be accepted.
     #[must_use]
     pub fn accept_stalls(&self) -> u64 {
