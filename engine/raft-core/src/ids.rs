@@ -45,10 +45,10 @@ identity! {
 }
 
 impl Index {
-    /// The position after this one.
+    /// The position after this one; the last one there is has none after it.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// The position before this one; the position before zero is zero.
@@ -59,10 +59,10 @@ impl Index {
 }
 
 impl Term {
-    /// The term after this one.
+    /// The term after this one; the last one there is has none after it.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

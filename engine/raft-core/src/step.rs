@@ -22,10 +22,11 @@ impl<S: Storage> RaftCore<S> {
         let sound = match message {
             Message::AppendEntries(m) => is_consecutive(m),
             Message::AppendEntriesReply(AppendEntriesReply { outcome, .. }) => match outcome {
-                AppendOutcome::Accepted { matched } => {
-                    !current || *matched <= self.log.last_index()
+                AppendOutcome::Accepted { matched: index }
+                | AppendOutcome::Rejected { prev: index, .. } => {
+                    !current || *index <= self.log.last_index()
                 }
-                AppendOutcome::Rejected { .. } | AppendOutcome::Stale => true,
+                AppendOutcome::Stale => true,
             },
             Message::HeartbeatReply(m) => !current || m.round <= self.lead.round,
             _ => true,

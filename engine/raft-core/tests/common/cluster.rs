@@ -331,7 +331,7 @@ impl Cluster {
 
     fn quiesce(&mut self, n: usize) {
         loop {
-            self.sync_count(n, usize::MAX.min(self.disks[n].writes()));
+            self.sync_count(n, self.disks[n].writes());
             self.apply(n);
             self.poll(n);
             let waiting = std::mem::take(&mut self.network);

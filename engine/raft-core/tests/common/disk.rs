@@ -10,7 +10,7 @@ use raft_core::{
 };
 
 /// What a crash does not take.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Platter {
     pub(crate) hard: HardState,
     /// The log from index 1.
@@ -19,6 +19,7 @@ pub(crate) struct Platter {
 }
 
 /// A batch written and not yet synced.
+#[derive(Debug)]
 struct Write {
     receipt: Receipt,
     hard: Option<HardState>,
@@ -26,7 +27,7 @@ struct Write {
 }
 
 /// A disk with a queue of writes. Cloning shares it: one clone is the core's storage.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) platter: Rc<RefCell<Platter>>,
     writes: Rc<RefCell<VecDeque<Write>>>,
@@ -86,7 +87,7 @@ impl Disk {
 
     /// Power is lost: the oldest `kept` writes made it, nobody was told.
     pub(crate) fn crash(&self, kept: usize) {
-        drop(self.sync(kept));
+        let _ = self.sync(kept);
         self.writes.borrow_mut().clear();
     }
 
@@ -139,7 +140,7 @@ impl Storage for Disk {
             return Err(error);
         }
         let every = self.pending_every.get();
-        if every > 0 && self.reads.get().is_multiple_of(every) {
+        if every > 0 && self.reads.get() % every == 0 {
             return Err(StorageError::Pending);
         }
         if from.0 <= self.compacted.get() {

@@ -1,0 +1,11 @@
+//! The rules that implementations get wrong, one by one.
+
+#[path = "rules/boot.rs"]
+mod boot;
+mod common;
+#[path = "rules/durability.rs"]
+mod durability;
+#[path = "rules/flow.rs"]
+mod flow;
+#[path = "rules/hostile.rs"]
+mod hostile;
