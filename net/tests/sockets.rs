@@ -121,19 +121,17 @@ fn a_paused_socket_pushes_back_on_its_peer() {
     driver.sockets.pause(id, true);
     there.set_nonblocking(true).unwrap();
     let piece = pattern(64 << 10);
-    let mut written = 0;
-    for _ in 0..20 {
+    let (mut written, mut still) = (0, 0);
+    // The kernels on both ends take what their buffers hold, which may grow as they fill.
+    while still < 20 {
         driver.expect_silence(Duration::from_millis(5));
+        still += 1;
         while let Ok(bytes) = there.write(&piece[written % piece.len()..]) {
             written += bytes;
+            still = 0;
+            assert!(written < 256 << 20, "the peer is not held back");
         }
     }
-    let full = written;
-    driver.expect_silence(Duration::from_millis(50));
-    assert!(
-        there.write(&piece).is_err(),
-        "the peer cannot write more than {full} bytes"
-    );
 
     driver.sockets.pause(id, false);
     let mut got = 0;
