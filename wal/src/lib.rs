@@ -1,1 +1,72 @@
-//! Under construction.
+//! The write-ahead log of one core: the entries and the hard states of all its Raft groups, in
+//! one sequence
+//! of segment files, through io_uring.
+//!
+//! ```no_run
+//! use raft_core::{Entry, EntryKind, GroupId, Index, LogId, Term};
+//! use wal::{WalConfig, uring::Driver};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut log, _recovered) = Driver::open(WalConfig::new("data/core-000/wal"))?;
+//! let id = LogId::new(Term(1), Index(1));
+//! let entry = Entry { id, kind: EntryKind::Normal, data: "set x 1".into() };
+//! let mark = log.wal_mut().append(GroupId(7), None, &[entry])?;
+//! log.run_until(mark)?;
+//! log.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it is
+//!
+//! The format is in `FORMAT.md`. A pure half turns appends into batches and writes ([`writer`],
+//! [`log`]),
+//! proves what is on disk ([`recover`]) and knows where each entry lies ([`index`]). One adapter,
+//! [`uring`],
+//! turns the writes into submissions on a ring that belongs to the caller. Production opens a
+//! [`Wal`];
+//! [`uring::Driver`] owns a ring for tests and tools.
+//!
+//! # What it is not
+//!
+//! It knows no Raft rules beyond "an entry replaces the suffix it lands on", has no clock and no
+//! logger, and
+//! frees no space: segments only grow in number.
+//!
+//! # Invariants
+//!
+//! - **Acknowledged means durable.** [`Wal::durable`] covers a batch only when it and all before it
+//!   are on the medium; the header of a segment counts as the first of its batches.
+//! - **A unit is atomic.** It lies in one batch, and a batch is found whole or not at all.
+//! - **Nothing durable is written again.** A segment is never appended to by a later opening; the
+//!   next segment says where it ends.
+//! - **A failed write is final.** The device's state is unknown then, so nothing more is
+//!   acknowledged.
+//! - **Damage is never taken for a torn tail** once anything later was written.
+
+mod arena;
+pub mod batch;
+mod config;
+mod disk;
+mod error;
+pub mod index;
+pub mod log;
+pub mod op;
+mod probe;
+mod reader;
+pub mod record;
+pub mod recover;
+pub mod segment;
+mod spare;
+pub mod uring;
+pub mod writer;
+
+pub use arena::Blocks;
+pub use config::{Recovered, RecoveredGroup, WalConfig};
+pub use error::{AppendError, Damage, OpenError, ProbeError, WalError};
+pub use log::WalStats;
+pub use op::{Mark, SegmentId};
+pub use probe::probe_fsync;
+pub use reader::LogReader;
+pub use recover::TornTail;
+pub use uring::Wal;
