@@ -8,7 +8,6 @@ use crate::message::{
 use crate::raft::RaftCore;
 use crate::state::Role;
 use crate::storage::Storage;
-use crate::timer::Timer;
 
 impl<S: Storage> RaftCore<S> {
     /// Notes a sign of life of the leader of the current term. Returns whether to go on.
@@ -128,6 +127,6 @@ impl<S: Storage> RaftCore<S> {
     /// Whether the election timer runs: on every voter that does not lead.
     #[cfg(debug_assertions)]
     pub(crate) fn waits_for_leader(&self) -> bool {
-        self.timers.is_set(Timer::Election)
+        self.timers.is_set(crate::timer::Timer::Election)
     }
 }

@@ -11,6 +11,7 @@ use raft_core::{
 use super::disk::Disk;
 use super::oracle::Oracle;
 use super::random::Random;
+use super::weather::Weather;
 
 struct Node {
     core: Option<RaftCore<Disk>>,
@@ -23,12 +24,11 @@ struct Node {
 
 /// A cluster and its run.
 pub(crate) struct Cluster {
-    random: Random,
+    pub(super) random: Random,
     nodes: Vec<Node>,
     disks: Vec<Disk>,
     network: Vec<(usize, usize, Message)>,
-    /// `cut[from][to]`: nothing arrives.
-    cut: Vec<Vec<bool>>,
+    pub(super) weather: Weather,
     oracle: Oracle,
     ready: Ready,
     names: u64,
@@ -80,7 +80,7 @@ impl Cluster {
             nodes: nodes.collect(),
             disks,
             network: Vec::new(),
-            cut: vec![vec![false; size]; size],
+            weather: Weather::new(size),
             oracle: Oracle::default(),
             ready: Ready::default(),
             names: 0,
@@ -100,6 +100,7 @@ impl Cluster {
 
     /// One action.
     pub(crate) fn step(&mut self) {
+        self.change_weather();
         let node = self.random.below(self.nodes.len());
         if self.random.permille(self.crashes) {
             return self.crash(node);
@@ -121,10 +122,8 @@ impl Cluster {
             500..700 => self.sync(node),
             700..870 => self.propose(node),
             870..950 => self.read(node),
-            950..953 => self.toggle_cut(),
-            953..957 => self.heal(),
-            957..962 => self.apply(node),
-            962..968 => self.wrong_message(node),
+            950..960 => self.apply(node),
+            960..968 => self.wrong_message(node),
             _ => self.poll(node),
         }
         if self.random.permille(600) {
@@ -132,7 +131,7 @@ impl Cluster {
         }
     }
 
-    fn start(&mut self, n: usize) {
+    pub(super) fn start(&mut self, n: usize) {
         let node = &mut self.nodes[n];
         let mut core = RaftCore::new(node.config.clone(), self.disks[n].clone()).expect("boots");
         node.handed = self.disks[n].platter.borrow().hard;
@@ -146,7 +145,7 @@ impl Cluster {
         self.poll(n);
     }
 
-    fn crash(&mut self, n: usize) {
+    pub(super) fn crash(&mut self, n: usize) {
         self.nodes[n].core = None;
         self.oracle.crashed(n);
         let kept = self.random.below(self.disks[n].writes() + 1);
@@ -160,6 +159,9 @@ impl Cluster {
     }
 
     fn pass_time(&mut self, n: usize, ticks: u64) {
+        if self.weather.frozen[n] {
+            return;
+        }
         self.nodes[n].clock += ticks;
         let now = Tick(self.nodes[n].clock);
         self.input(n, |core| core.handle_time(now));
@@ -177,7 +179,7 @@ impl Cluster {
         } else {
             self.network.remove(at)
         };
-        if self.cut[from][to] || self.random.permille(self.drops) {
+        if self.weather.cut[from][to] || self.random.permille(self.drops) {
             return;
         }
         self.deliver(from, to, message);
@@ -211,7 +213,7 @@ impl Cluster {
 
     fn sync(&mut self, n: usize) {
         let writes = self.disks[n].writes();
-        if writes == 0 {
+        if writes == 0 || self.weather.stuck[n] {
             return;
         }
         let count = 1 + self.random.below(writes);
@@ -255,23 +257,6 @@ impl Cluster {
         }
     }
 
-    fn toggle_cut(&mut self) {
-        let size = self.nodes.len();
-        let (a, b) = (self.random.below(size), self.random.below(size));
-        match self.random.below(3) {
-            // One direction of one link.
-            0 => self.cut[a][b] = !self.cut[a][b],
-            // One node from everyone.
-            1 => (0..size).for_each(|n| (self.cut[a][n], self.cut[n][a]) = (true, true)),
-            // A bridge: two nodes see each other only through others.
-            _ => (self.cut[a][b], self.cut[b][a]) = (true, true),
-        }
-    }
-
-    fn heal(&mut self) {
-        self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
-    }
-
     fn poll(&mut self, n: usize) {
         let Some(core) = &mut self.nodes[n].core else {
             return;
@@ -309,7 +294,7 @@ impl Cluster {
     /// The weather clears: within a bounded time there is one leader, everything that was committed
     /// or accepted is settled, and all replicas are equal.
     pub(crate) fn recover(&mut self) {
-        self.heal();
+        self.weather.clear();
         self.drops = 0;
         for n in 0..self.nodes.len() {
             if self.nodes[n].core.is_none() {
@@ -362,6 +347,20 @@ impl Cluster {
                 && status.soft.leader == leader.leader()
                 && status.hard.term == leader.term()
         }) && self.oracle.open_reads() == 0
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn is_up(&self, n: usize) -> bool {
+        self.nodes[n].core.is_some()
+    }
+
+    /// A node that takes itself for the leader.
+    pub(super) fn leader(&self) -> Option<usize> {
+        let leads = |n: &Node| n.core.as_ref().is_some_and(|c| c.role() == Role::Leader);
+        self.nodes.iter().position(leads)
     }
 
     fn statuses(&self) -> Vec<raft_core::Status> {

@@ -11,6 +11,7 @@ pub(crate) mod disk;
 pub(crate) mod oracle;
 pub(crate) mod random;
 pub(crate) mod solo;
+pub(crate) mod weather;
 
 use raft_core::{Index, LogId, Term};
 
