@@ -1,3 +1,5 @@
+//! A durable, linearizable counter: one node, four groups, from any thread.
+
 use engine::{ApplyBatch, Engine, EngineConfig, GroupId, StateMachine};
 
 /// Adds up the numbers it is sent.

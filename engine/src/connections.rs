@@ -191,6 +191,8 @@ impl Connections {
                 reply_to,
             });
         }
+        // A client that has said all it wants (and closed its half) still gets its answers.
+        around.sockets.hold(socket, connection.outstanding > 0);
         if closing {
             input.clear();
         }

@@ -346,17 +346,28 @@ impl Host {
         self.with_shard(|shard, io| shard.end(io));
         self.deliver();
         self.flush_mesh();
-        for id in self.sockets.ids() {
-            self.sockets.close(id, true);
-        }
+        self.close_sockets(true);
         self.wal.close();
         self.finish();
     }
 
+    fn close_sockets(&mut self, flush: bool) {
+        for id in self.sockets.ids() {
+            self.sockets.hold(id, false);
+            self.sockets.close(id, flush);
+        }
+    }
+
     /// Enters the kernel until the log and the sockets need it no more.
     fn finish(&mut self) {
-        let until = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < until {
+        let started = Instant::now();
+        let mut flushing = true;
+        while started.elapsed() < Duration::from_secs(2) {
+            // Whoever does not take its last answers by now will not.
+            if flushing && started.elapsed() > Duration::from_millis(500) {
+                flushing = false;
+                self.close_sockets(false);
+            }
             let (wal, sockets) = (&mut self.wal, &mut self.sockets);
             self.ring.fill(|sq| {
                 wal.submit(Instant::now(), sq);

@@ -297,7 +297,7 @@ impl<S: Storage> Shard<S> {
         let mut states = ready.hard_states.drain(..).peekable();
         let mut entries = ready.entries_to_persist.drain(..).peekable();
         loop {
-            // Both lists are in the same order of groups; either may skip a group.
+            // Both lists are in ascending order of group; either may skip a group.
             let group = match (states.peek(), entries.peek()) {
                 (None, None) => break,
                 (Some((group, _)), None) | (None, Some((group, _))) => *group,
