@@ -196,7 +196,8 @@ impl<S: Storage> MultiRaft<S> {
         out.clear();
         let mut visits = std::mem::take(&mut self.visits);
         self.dirty.take(&mut visits);
-        // In ascending order of group, so that whoever merges the lists can tell who has no entries.
+        // In ascending order of group, so that whoever merges the lists can tell who has no
+        // entries.
         visits.sort_unstable_by_key(|slot| self.slots[*slot as usize].group);
         for slot in visits.drain(..) {
             self.touched += 1;

@@ -72,7 +72,8 @@ fn time_touches_only_the_groups_that_are_due() {
     );
 }
 
-/// Deadlines that move with every heartbeat cost one look per election timeout, not one per heartbeat.
+/// Deadlines that move with every heartbeat cost one look per election timeout, not one per
+/// heartbeat.
 #[test]
 fn heartbeats_postpone_deadlines() {
     let mut node = Node::with_groups(1, 10, &[1, 2, 3]);

@@ -34,8 +34,8 @@ impl Votes {
         self.0.resize(voters, None);
     }
 
-    /// Notes an answer. A grant stands; a refusal may have answered a question of an older term, and
-    /// gives way to a grant.
+    /// Notes an answer. A grant stands; a refusal may have answered a question of an older term,
+    /// and gives way to a grant.
     pub(crate) fn record(&mut self, position: usize, granted: bool) {
         if let Some(vote) = self.0.get_mut(position) {
             *vote = Some(granted || *vote == Some(true));

@@ -25,8 +25,8 @@ pub struct Ready {
     /// To be handed back when the hard state, the snapshot and the entries above are durable.
     /// Absent when there is nothing to persist.
     pub receipt: Option<Receipt>,
-    /// Entries to apply to the state machine, in order, each exactly once, all of them durable here.
-    /// A [`crate::EntryKind::NoOp`] changes nothing but counts in [`Applied`].
+    /// Entries to apply to the state machine, in order, each exactly once, all of them durable
+    /// here. A [`crate::EntryKind::NoOp`] changes nothing but counts in [`Applied`].
     pub committed_entries: Vec<Entry>,
     /// Reads that became safe, or failed.
     pub reads: Vec<(ReadId, ReadOutcome)>,

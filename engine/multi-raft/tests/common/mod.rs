@@ -1,4 +1,5 @@
-//! A node in memory: a shard of groups, the disk beneath it, and state machines that remember names.
+//! A node in memory: a shard of groups, the disk beneath it, and state machines that remember
+//! names.
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(
     clippy::unwrap_used,

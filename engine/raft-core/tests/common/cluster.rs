@@ -111,7 +111,12 @@ impl Cluster {
             }
             return;
         }
-        if self.random.permille(self.campaigns) {
+        let campaigns = if self.weather.starved {
+            40
+        } else {
+            self.campaigns
+        };
+        if self.random.permille(campaigns) {
             self.input(node, RaftCore::handle_campaign);
         } else if self.random.permille(self.ticks) {
             self.pass_time(node, 1);
@@ -180,6 +185,10 @@ impl Cluster {
             self.network.remove(at)
         };
         if self.weather.cut[from][to] || self.random.permille(self.drops) {
+            return;
+        }
+        let entries = matches!(message, Message::AppendEntries(_));
+        if self.weather.starved && entries && self.random.permille(850) {
             return;
         }
         self.deliver(from, to, message);

@@ -1,4 +1,5 @@
-//! Faults that last: partitions of every shape, clocks that stand still, disks that hang, power cuts.
+//! Faults that last: partitions of every shape, clocks that stand still, disks that hang, power
+//! cuts.
 
 use super::cluster::Cluster;
 
@@ -10,16 +11,20 @@ pub(crate) struct Weather {
     pub(super) frozen: Vec<bool>,
     /// Nodes whose disk completes nothing.
     pub(super) stuck: Vec<bool>,
+    /// Entries are lost and votes are not: leaders change and little is replicated.
+    pub(super) starved: bool,
     lasts: usize,
 }
 
 impl Weather {
     pub(super) fn new(size: usize) -> Self {
         let cut = vec![vec![false; size]; size];
+        let (frozen, stuck) = (vec![false; size], vec![false; size]);
         Self {
             cut,
-            frozen: vec![false; size],
-            stuck: vec![false; size],
+            frozen,
+            stuck,
+            starved: false,
             lasts: 100,
         }
     }
@@ -28,6 +33,7 @@ impl Weather {
         self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
         self.frozen.fill(false);
         self.stuck.fill(false);
+        self.starved = false;
     }
 }
 
@@ -47,7 +53,7 @@ impl Cluster {
             .leader()
             .filter(|_| self.random.permille(600))
             .unwrap_or(any);
-        match self.random.below(10) {
+        match self.random.below(12) {
             0..2 => self.weather.clear(),
             2..4 => {
                 self.cut_off(victim, true, true);
@@ -58,6 +64,7 @@ impl Cluster {
             6 => self.split(),
             7 => self.weather.stuck[victim] = true,
             8 => self.cut_power(),
+            9..11 => self.weather.starved = true,
             _ => {
                 let (a, b) = (victim, self.random.below(self.size()));
                 (self.weather.cut[a][b], self.weather.cut[b][a]) = (true, true);

@@ -18,8 +18,8 @@ fn pre_voting() -> Config {
     }
 }
 
-/// 3.3: "if one server's current term is smaller than the other's, then it updates its current term to
-/// the larger value."
+/// 3.3: "if one server's current term is smaller than the other's, then it updates its current term
+/// to the larger value."
 #[test]
 fn a_larger_term_is_adopted_by_every_role() {
     let mut follower = Solo::new(&[1, 2, 3]);
@@ -100,8 +100,8 @@ fn an_election_asks_everyone_in_a_new_term() {
     assert_eq!((hard.term, hard.vote), (Term(3), Some(NodeId(1))));
 }
 
-/// 3.4: "A candidate wins an election if it receives votes from a majority of the servers in the full
-/// cluster for the same term."
+/// 3.4: "A candidate wins an election if it receives votes from a majority of the servers in the
+/// full cluster for the same term."
 #[test]
 fn a_majority_elects() {
     for (voters, needed) in [(2, 1), (3, 1), (4, 2), (5, 2)] {
@@ -126,8 +126,8 @@ fn a_majority_elects() {
     assert_eq!(s.core.role(), Role::Follower);
 }
 
-/// 3.4: "Each server will vote for at most one candidate in a given term, on a first-come-first-served
-/// basis."
+/// 3.4: "Each server will vote for at most one candidate in a given term, on a
+/// first-come-first-served basis."
 #[test]
 fn one_vote_per_term_even_across_a_restart() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -144,9 +144,9 @@ fn one_vote_per_term_even_across_a_restart() {
     assert_eq!(s.take(), [(3, vote(1, false)), (2, vote(1, true))]);
 }
 
-/// 3.4: "If the leader's term is at least as large as the candidate's current term, then the candidate
-/// recognizes the leader as legitimate and returns to follower state. If the term in the RPC is
-/// smaller, then the candidate rejects the RPC and continues in candidate state."
+/// 3.4: "If the leader's term is at least as large as the candidate's current term, then the
+/// candidate recognizes the leader as legitimate and returns to follower state. If the term in the
+/// RPC is smaller, then the candidate rejects the RPC and continues in candidate state."
 #[test]
 fn a_candidate_yields_to_a_leader_of_its_term_only() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -169,8 +169,8 @@ fn a_candidate_yields_to_a_leader_of_its_term_only() {
     );
 }
 
-/// 3.4: "if many followers become candidates at the same time, votes could be split ... each candidate
-/// will time out and start a new election by incrementing its term".
+/// 3.4: "if many followers become candidates at the same time, votes could be split ... each
+/// candidate will time out and start a new election by incrementing its term".
 #[test]
 fn a_candidate_without_an_answer_starts_again() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -233,8 +233,8 @@ fn a_vote_leaves_only_when_durable() {
     );
 }
 
-/// 4.2.3: "if a server receives a RequestVote request within the minimum election timeout of hearing
-/// from a current leader, it does not update its term or grant its vote."
+/// 4.2.3: "if a server receives a RequestVote request within the minimum election timeout of
+/// hearing from a current leader, it does not update its term or grant its vote."
 #[test]
 fn a_leader_that_is_heard_is_not_deposed() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -277,8 +277,8 @@ fn a_leader_that_hears_no_quorum_steps_down() {
     assert_eq!(s.core.role(), Role::Follower);
 }
 
-/// 9.6: "a candidate only increments its term if it first learns from a majority of the cluster that
-/// they would be willing to grant the candidate their votes".
+/// 9.6: "a candidate only increments its term if it first learns from a majority of the cluster
+/// that they would be willing to grant the candidate their votes".
 #[test]
 fn no_term_is_spent_without_a_majority_of_pre_votes() {
     let mut s = Solo::on(pre_voting(), Disk::new(&[1, 2, 3]));
@@ -334,8 +334,9 @@ fn a_replica_ahead_in_terms_brings_the_leader_to_its_term() {
     assert_eq!((leader.core.role(), leader.term()), (Role::Follower, 7));
 }
 
-/// 3.4: "Once a candidate wins an election, it becomes leader. It then sends heartbeat messages to all
-/// of the other servers"; 6.4: it commits "a blank no-op entry into the log at the start of its term".
+/// 3.4: "Once a candidate wins an election, it becomes leader. It then sends heartbeat messages to
+/// all of the other servers"; 6.4: it commits "a blank no-op entry into the log at the start of its
+/// term".
 #[test]
 fn a_new_leader_opens_its_term_at_once() {
     let mut s = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1], 0));

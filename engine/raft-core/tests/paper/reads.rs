@@ -20,8 +20,8 @@ fn established() -> Solo {
     s
 }
 
-/// 6.4: "If the leader has not yet marked an entry from its current term committed, it waits until it
-/// has done so."
+/// 6.4: "If the leader has not yet marked an entry from its current term committed, it waits until
+/// it has done so."
 #[test]
 fn reads_wait_for_the_first_commit_of_the_term() {
     let mut s = Solo::leader_on(config(), disk_with(&[1, 2, 3], &[1, 1], 2));
@@ -35,8 +35,8 @@ fn reads_wait_for_the_first_commit_of_the_term() {
     assert_eq!(s.reads, [(7, ready(3))]);
 }
 
-/// 6.4: "it issues a new round of heartbeats and waits for their acknowledgments from a majority of the
-/// cluster."
+/// 6.4: "it issues a new round of heartbeats and waits for their acknowledgments from a majority of
+/// the cluster."
 #[test]
 fn a_read_needs_a_round_that_began_after_it() {
     let mut s = established();
@@ -53,8 +53,8 @@ fn a_read_needs_a_round_that_began_after_it() {
     assert_eq!(s.reads[1], (2, ready(1)));
 }
 
-/// 6.4: "the leader can use a single round of heartbeats for any number of read-only queries that it
-/// has accumulated."
+/// 6.4: "the leader can use a single round of heartbeats for any number of read-only queries that
+/// it has accumulated."
 #[test]
 fn reads_share_a_round() {
     let mut s = established();
@@ -101,7 +101,8 @@ fn reads_fail_when_leadership_is_lost() {
     );
 }
 
-/// A round that was confirmed before the leadership ended is good: the index only has to be applied.
+/// A round that was confirmed before the leadership ended is good: the index only has to be
+/// applied.
 #[test]
 fn a_confirmed_read_outlives_the_leadership() {
     let mut s = established();
@@ -138,11 +139,23 @@ fn others_refuse_reads_and_name_the_leader() {
     assert_eq!(f.core.handle_read(ReadId(1)), refused(Some(NodeId(3))));
 }
 
-/// A follower answers a heartbeat of a term that is over with a round that confirms nothing: the asker
-/// may lead the newer term by the time the answer arrives.
+/// A follower answers a heartbeat of a term that is over with a round that confirms nothing: the
+/// asker may lead the newer term by the time the answer arrives.
 #[test]
 fn an_answer_across_terms_confirms_nothing() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[9], 0));
     f.step(2, heartbeat(4, 0, 17));
     assert_eq!(f.take(), [(2, heartbeat_reply(9, 0))]);
+}
+
+/// An answer of a former term is no answer to a round of this one, whatever its number.
+#[test]
+fn an_answer_of_a_former_term_confirms_nothing() {
+    let mut s = Solo::leader_on(config(), disk_with(&[1, 2, 3], &[1], 0));
+    s.step(2, accepted(2, 2));
+    s.read(1);
+    s.step(3, heartbeat_reply(1, 1));
+    assert_eq!(s.reads, []);
+    s.step(3, heartbeat_reply(2, 1));
+    assert_eq!(s.reads, [(1, ready(2))]);
 }

@@ -7,8 +7,8 @@ use crate::common::solo::{
     Solo, accepted, append, appends, config, disk_with, entry, heartbeat, rejected,
 };
 
-/// 3.5: "The leader appends the command to its log as a new entry, then issues AppendEntries RPCs in
-/// parallel to each of the other servers to replicate the entry."
+/// 3.5: "The leader appends the command to its log as a new entry, then issues AppendEntries RPCs
+/// in parallel to each of the other servers to replicate the entry."
 #[test]
 fn a_proposal_goes_to_every_follower() {
     let mut s = Solo::leader(&[1, 2, 3]);
@@ -55,8 +55,8 @@ fn committing_an_entry_commits_those_before_it() {
 }
 
 /// 3.5: "The leader keeps track of the highest index it knows to be committed, and it includes that
-/// index in future AppendEntries RPCs (including heartbeats) so that the other servers eventually find
-/// out. Once a follower learns that a log entry is committed, it applies the entry".
+/// index in future AppendEntries RPCs (including heartbeats) so that the other servers eventually
+/// find out. Once a follower learns that a log entry is committed, it applies the entry".
 #[test]
 fn followers_learn_the_commit_index() {
     let mut s = Solo::leader(&[1, 2, 3]);
@@ -76,6 +76,16 @@ fn followers_learn_the_commit_index() {
     assert_eq!(f.applied, [entry(1, 1), entry(1, 2)]);
 }
 
+/// Figure 3.1, AppendEntries 5: commit no further than the "index of last new entry": what lies
+/// beyond has not been compared.
+#[test]
+fn a_follower_commits_only_what_was_compared() {
+    let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 1, 1], 0));
+    f.step(2, append(2, id(1, 2), 4, &[]));
+    assert_eq!(f.take(), [(2, accepted(2, 2))]);
+    assert_eq!(f.core.commit(), Index(2));
+}
+
 /// 3.5: "If the follower does not find an entry in its log with the same index and term, then it
 /// refuses the new entries."
 #[test]
@@ -92,9 +102,9 @@ fn a_follower_refuses_what_does_not_follow() {
     assert_eq!(f.last(), id(2, 3));
 }
 
-/// 3.5: "The leader must find the latest log entry where the two logs agree, delete any entries in the
-/// follower's log after that point, and send the follower all of the leader's entries after that
-/// point."
+/// 3.5: "The leader must find the latest log entry where the two logs agree, delete any entries in
+/// the follower's log after that point, and send the follower all of the leader's entries after
+/// that point."
 #[test]
 fn a_conflict_is_replaced_from_the_first_difference_on() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 2, 2, 2], 1));
@@ -105,8 +115,8 @@ fn a_conflict_is_replaced_from_the_first_difference_on() {
     assert_eq!(ids, [id(1, 1), id(1, 2), id(3, 3), id(3, 4)]);
 }
 
-/// 3.5: "the leader decrements nextIndex and retries ... with this optimization, a follower can include
-/// the term of the conflicting entry": at most one probe per term, whoever has more terms.
+/// 3.5: "the leader decrements nextIndex and retries ... with this optimization, a follower can
+/// include the term of the conflicting entry": at most one probe per term, whoever has more terms.
 #[test]
 fn a_leader_finds_the_point_of_agreement_in_few_probes() {
     let mut s = Solo::leader_on(
@@ -222,8 +232,8 @@ fn an_acknowledgement_leaves_only_when_durable() {
     assert_eq!(f.take(), [(2, accepted(1, 2))]);
 }
 
-/// 10.2.1: "the leader can write to its disk in parallel with replicating to the followers", and its
-/// own disk counts like any other.
+/// 10.2.1: "the leader can write to its disk in parallel with replicating to the followers", and
+/// its own disk counts like any other.
 #[test]
 fn the_leader_sends_before_its_own_disk_is_done() {
     let mut s = Solo::leader(&[1, 2, 3]);

@@ -186,8 +186,8 @@ fn committed_entries_come_in_portions() {
     assert_eq!(s.applied.len(), 10);
 }
 
-/// Entries that left the cache are read from the storage; while it fetches them everything else goes
-/// on, and the next tick asks again.
+/// Entries that left the cache are read from the storage; while it fetches them everything else
+/// goes on, and the next tick asks again.
 #[test]
 fn entries_out_of_memory_are_fetched() {
     let disk = disk_with(&[1, 2, 3], &[1; 6], 0);

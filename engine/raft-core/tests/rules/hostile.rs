@@ -181,8 +181,16 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn limits() -> ProptestConfig {
+    ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(limits())]
 
     /// Whatever peers send, in whatever order: the replica refuses, faults or copes.
     #[test]
