@@ -33,7 +33,23 @@ pub(crate) struct Leadership {
     pub(crate) heartbeat_due: bool,
     /// Followers that do not know the commit index are told with the next poll.
     pub(crate) notice_due: bool,
-    indexes: Vec<Index>,
+    scratch: Vec<u64>,
+}
+
+impl Leadership {
+    /// The largest value that a majority has reached, with the own value of the voter at `own`.
+    pub(crate) fn reached(
+        &mut self,
+        own: Option<usize>,
+        own_value: u64,
+        value: impl Fn(&Progress) -> u64,
+    ) -> Option<u64> {
+        self.scratch.clear();
+        let voters = self.progress.iter().enumerate();
+        self.scratch
+            .extend(voters.map(|(i, p)| if Some(i) == own { own_value } else { value(p) }));
+        reached(&mut self.scratch)
+    }
 }
 
 impl<S: Storage> RaftCore<S> {
@@ -99,11 +115,11 @@ impl<S: Storage> RaftCore<S> {
     /// go on refusing clients and votes for ever (thesis 6.2).
     fn hears_quorum(&mut self) -> bool {
         let now = self.timers.now();
-        let own = self.position;
-        let heard = |(i, p): (usize, &Progress)| if Some(i) == own { now } else { p.heard };
-        let mut heard: Vec<Tick> = self.lead.progress.iter().enumerate().map(heard).collect();
-        let timeout = self.config.election_timeout_ticks;
-        let until = reached(&mut heard).unwrap_or(now).0.saturating_add(timeout);
+        let heard = self
+            .lead
+            .reached(self.position, now.0, |p| p.heard.0)
+            .unwrap_or(now.0);
+        let until = heard.saturating_add(self.config.election_timeout_ticks);
         self.timers.set(Timer::CheckQuorum, Tick(until));
         until > now.0
     }
@@ -148,13 +164,9 @@ impl<S: Storage> RaftCore<S> {
     /// Commits what a quorum has durably, if it is of the own term: an older entry on a quorum may
     /// still be replaced (thesis 3.6.2). The own disk is one voice among the others.
     pub(crate) fn count_commit(&mut self) {
-        let (own, durable) = (self.position, self.log.durable);
-        let lead = &mut self.lead;
-        lead.indexes.clear();
-        let matched = |(i, p): (usize, &Progress)| if Some(i) == own { durable } else { p.matched };
-        lead.indexes
-            .extend(lead.progress.iter().enumerate().map(matched));
-        let Some(index) = reached(&mut lead.indexes) else {
+        let durable = self.log.durable.0;
+        let reached = self.lead.reached(self.position, durable, |p| p.matched.0);
+        let Some(index) = reached.map(Index) else {
             return;
         };
         let old = self.log.commit;
@@ -162,9 +174,9 @@ impl<S: Storage> RaftCore<S> {
             return;
         }
         // An entry not yet committed is not yet applied, so it is still in memory.
-        let first = old.next().max(lead.start);
+        let first = old.next().max(self.lead.start);
         let freed = self.log.cached_bytes(first, index);
-        lead.uncommitted_bytes = lead.uncommitted_bytes.saturating_sub(freed);
+        self.lead.uncommitted_bytes = self.lead.uncommitted_bytes.saturating_sub(freed);
         self.advance_commit(index);
         if old < self.lead.start {
             self.events.push(Event::Established { term: self.term });

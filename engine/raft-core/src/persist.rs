@@ -7,6 +7,10 @@ use crate::message::Message;
 use crate::ready::PersistSeq;
 use crate::state::HardState;
 
+/// How many messages wait for the disk at most. While a disk hangs the peers go on asking; answers
+/// beyond this are lost like any other message may be.
+const GATES_MAX: usize = 1024;
+
 /// What becomes possible when a batch is durable.
 #[derive(Clone, Debug)]
 pub(crate) enum Gated {
@@ -79,11 +83,14 @@ impl Persist {
     }
 
     /// Lets `gated` happen when the term, the vote and the batch `log` are durable. Returns it when
-    /// they are already.
+    /// they are already. Messages beyond a limit are dropped.
     pub(crate) fn gate(&mut self, log: PersistSeq, gated: Gated) -> Option<Gated> {
         let seq = self.hard.max(log);
         if seq <= self.durable {
             return Some(gated);
+        }
+        if self.gates.len() >= GATES_MAX && matches!(gated, Gated::Message(..)) {
+            return None;
         }
         // Sorted, oldest batch first; gates of one batch open in the order they were closed.
         let at = self
@@ -151,8 +158,9 @@ impl Persist {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gated, Persist};
-    use crate::ids::{Index, Term};
+    use super::{GATES_MAX, Gated, Persist};
+    use crate::ids::{Index, NodeId, Term};
+    use crate::message::{HeartbeatReply, Message};
     use crate::ready::PersistSeq;
     use crate::state::HardState;
 
@@ -191,6 +199,25 @@ mod tests {
         assert!(p.open_gate().is_none());
         p.confirm(PersistSeq(2));
         assert!(matches!(p.open_gate(), Some(Gated::OwnVote(Term(2)))));
+    }
+
+    #[test]
+    fn a_hanging_disk_does_not_fill_the_memory() {
+        let mut p = Persist::new(HardState::default());
+        p.hard_changed();
+        let reply = HeartbeatReply {
+            term: Term(1),
+            round: 0,
+        };
+        for _ in 0..2 * GATES_MAX {
+            let gated = Gated::Message(NodeId(2), Message::HeartbeatReply(reply));
+            assert!(p.gate(PersistSeq(0), gated).is_none());
+        }
+        assert!(p.gate(PersistSeq(0), own_vote(1)).is_none());
+        p.hand_out(HardState::default(), Index(0));
+        p.confirm(PersistSeq(1));
+        let opened = core::iter::from_fn(|| p.open_gate()).count();
+        assert_eq!(opened, GATES_MAX + 1, "the own vote is never lost");
     }
 
     #[test]

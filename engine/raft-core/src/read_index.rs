@@ -4,8 +4,6 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::ids::Index;
-use crate::progress::Progress;
-use crate::quorum::reached;
 use crate::raft::RaftCore;
 use crate::ready::{ReadId, ReadOutcome};
 use crate::storage::Storage;
@@ -110,10 +108,8 @@ impl<S: Storage> RaftCore<S> {
         if self.reads.rounds.is_empty() {
             return;
         }
-        let (own, newest) = (self.position, self.lead.round);
-        let round = |(i, p): (usize, &Progress)| if Some(i) == own { newest } else { p.round };
-        let mut rounds: Vec<u64> = self.lead.progress.iter().enumerate().map(round).collect();
-        if let Some(number) = reached(&mut rounds) {
+        let newest = self.lead.round;
+        if let Some(number) = self.lead.reached(self.position, newest, |p| p.round) {
             self.reads.confirm(number);
         }
     }
