@@ -11,7 +11,7 @@ const CLIENT_BUSY: f64 = 0.9;
 pub(crate) fn print(runs: &[Run], disk: &[DiskRate]) {
     println!();
     println!(
-        "{:<26} {:>5} {:>10} {:>19} {:>9} {:>9} {:>7} {:>10} {:>7} {:>8}",
+        "{:<26} {:>5} {:>10} {:>19} {:>9} {:>9} {:>7} {:>10} {:>7} {:>6} {:>8}",
         "system",
         "depth",
         "ops/s",
@@ -21,6 +21,7 @@ pub(crate) fn print(runs: &[Run], disk: &[DiskRate]) {
         "cores",
         "ops/cpu-s",
         "client",
+        "other",
         "x disk"
     );
     let durable = median(disk.iter().map(|d| d.per_second));
@@ -34,28 +35,26 @@ pub(crate) fn print(runs: &[Run], disk: &[DiskRate]) {
             .iter()
             .fold((f64::MAX, 0f64), |(l, h), &r| (l.min(r), h.max(r)));
         let client = median(of(|r| r.client_cores));
-        println!(
-            "{:<26} {depth:>5} {:>10.0} {:>19} {:>9.3} {:>9.3} {:>7.2} {:>10.0} {:>6.2}{} {:>8.2}",
-            peer.title(),
-            median(rate.iter().copied()),
-            format!("{low:.0}..{high:.0}"),
-            median(of(|r| r.p50_millis)),
-            median(of(|r| r.p99_millis)),
-            median(of(|r| r.server_cores)),
-            median(of(|r| r.per_cpu_second)),
-            client,
-            if client > CLIENT_BUSY { "*" } else { " " },
-            median(rate.iter().copied()) / durable.max(1.0),
-        );
+        print!("{:<26} {depth:>5} ", peer.title());
+        print!("{:>10.0} ", median(rate.iter().copied()));
+        print!("{:>19} ", format!("{low:.0}..{high:.0}"));
+        print!("{:>9.3} ", median(of(|r| r.p50_millis)));
+        print!("{:>9.3} ", median(of(|r| r.p99_millis)));
+        print!("{:>7.2} ", median(of(|r| r.server_cores)));
+        print!("{:>10.0} ", median(of(|r| r.per_cpu_second)));
+        let mark = if client > CLIENT_BUSY { "*" } else { " " };
+        print!("{client:>6.2}{mark} ");
+        print!("{:>6.2} ", median(of(|r| r.other_cores)));
+        let of_disk = median(rate.iter().copied()) / durable.max(1.0);
+        println!("{of_disk:>8.2}");
     }
     let steal: f64 = runs.iter().map(|r| r.steal_seconds).sum();
     println!();
+    println!("medians of the rounds; cores, client, other: processors that the servers, the load");
     println!(
-        "medians of the rounds; cores: processors that the servers kept busy, client: the load"
+        "and everything else kept busy; x disk: operations per durable 4 KiB write of this disk,"
     );
-    println!(
-        "x disk: operations per durable 4 KiB write of this disk, one at a time ({durable:.0}/s)"
-    );
+    println!("one at a time ({durable:.0}/s)");
     println!("stolen by the hypervisor during all runs: {steal:.2} s");
     if runs.iter().any(|r| r.client_cores > CLIENT_BUSY) {
         println!(

@@ -80,6 +80,8 @@ pub(crate) struct Measured {
     pub(crate) server_cpu: f64,
     /// Processor seconds of this process in that time.
     pub(crate) client_cpu: f64,
+    /// Processor seconds of everything else on the machine in that time.
+    pub(crate) other_cpu: f64,
     /// Seconds taken away by the hypervisor in that time.
     pub(crate) steal: f64,
 }
@@ -135,17 +137,32 @@ pub(crate) fn run(
             .add(&part)
             .map_err(|error| BenchError::Usage(error.to_string()))?;
     }
+    let server_cpu = after.servers - before.servers;
+    let client_cpu = after.own - before.own;
     Ok(Measured {
         ops: latency.len(),
         latency,
         elapsed: plan.measured,
-        server_cpu: after.0 - before.0,
-        client_cpu: after.1 - before.1,
-        steal: after.2 - before.2,
+        server_cpu,
+        client_cpu,
+        other_cpu: (after.busy - before.busy - server_cpu - client_cpu).max(0.0),
+        steal: after.steal - before.steal,
     })
 }
 
-fn usage(server_cpu: &impl Fn() -> f64) -> (f64, f64, f64) {
-    let own = machine::cpu_seconds(std::process::id());
-    (server_cpu(), own, machine::steal_seconds())
+/// Processor seconds used so far.
+struct Usage {
+    servers: f64,
+    own: f64,
+    busy: f64,
+    steal: f64,
+}
+
+fn usage(server_cpu: &impl Fn() -> f64) -> Usage {
+    Usage {
+        servers: server_cpu(),
+        own: machine::cpu_seconds(std::process::id()),
+        busy: machine::busy_seconds(),
+        steal: machine::steal_seconds(),
+    }
 }

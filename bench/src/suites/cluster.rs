@@ -51,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) per_cpu_second: f64,
     /// Processors that the load generator kept busy on average.
     pub(crate) client_cores: f64,
+    /// Processors that everything else on the machine kept busy on average.
+    pub(crate) other_cores: f64,
     /// Seconds that the hypervisor took away meanwhile.
     pub(crate) steal_seconds: f64,
 }
@@ -149,6 +151,7 @@ fn figures(peer: Peer, depth: usize, round: usize, measured: &Measured) -> Run {
         server_cores: measured.server_cpu / seconds,
         per_cpu_second: measured.ops as f64 / measured.server_cpu.max(0.01),
         client_cores: measured.client_cpu / seconds,
+        other_cores: measured.other_cpu / seconds,
         steal_seconds: measured.steal,
     }
 }
