@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use engine::metrics::Counter;
+use engine::Counter;
 use engine::{NodeView, ShardMetrics};
 
 use crate::server::{DoorCounters, Server, Totals};

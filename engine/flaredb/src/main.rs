@@ -1,2 +1,7 @@
-//! Under construction.
-fn main() {}
+//! The `flaredb` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flaredb::cli::run()
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::metrics::Counter;
+use engine::Counter;
 use engine::{GroupId, NodeId, NodeView};
 
 use crate::kv::{Kv, KvGauges};

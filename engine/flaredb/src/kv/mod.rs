@@ -29,7 +29,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use engine::metrics::Counter;
+use engine::Counter;
 use engine::{ApplyBatch, StateMachine};
 
 pub use answer::{Answer, Items};
