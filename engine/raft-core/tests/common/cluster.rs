@@ -1,4 +1,4 @@
-//! Three to five replicas, a network and a scheduler that means no good.
+//! One to five replicas, a network and a scheduler that means no good.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -49,7 +49,7 @@ impl Cluster {
     /// A cluster as the seed wants it: size, limits and weather.
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed);
-        let size = [3, 3, 3, 4, 5][random.below(5)];
+        let size = [3, 3, 3, 3, 5, 5, 4, 2, 1][random.below(9)];
         let voters: Vec<u64> = (1..=size as u64).collect();
         let disks: Vec<Disk> = voters.iter().map(|_| Disk::new(&voters)).collect();
         let config = Config {
