@@ -243,21 +243,19 @@ fn check_shape(ready: &MultiReady) {
         ready.messages.iter().all(|b| !b.messages.is_empty()),
         "no empty batch"
     );
-    let of_entries = runs(ready.entries_to_persist.iter().map(|(g, _)| *g));
-    let of_hard = runs(ready.hard_states.iter().map(|(g, _)| *g));
-    let shared: Vec<_> = of_entries.iter().filter(|g| of_hard.contains(g)).collect();
-    let also: Vec<_> = of_hard.iter().filter(|g| of_entries.contains(g)).collect();
-    assert_eq!(shared, also, "one order of groups");
-    runs(ready.committed_entries.iter().map(|(g, _)| *g));
+    assert!(
+        ready.hard_states.is_sorted_by(|a, b| a.0 < b.0),
+        "groups ascend"
+    );
+    assert!(is_in_runs(&ready.entries_to_persist) && is_in_runs(&ready.committed_entries));
     let persists = !ready.hard_states.is_empty() || !ready.entries_to_persist.is_empty();
     assert_eq!(persists, ready.receipt.is_some());
 }
 
-/// The groups in the order of their runs; each has one.
-fn runs(groups: impl Iterator<Item = GroupId>) -> Vec<GroupId> {
-    let mut runs: Vec<GroupId> = groups.collect();
-    runs.dedup();
-    let distinct: std::collections::BTreeSet<_> = runs.iter().collect();
-    assert_eq!(distinct.len(), runs.len(), "a group's entries are one run");
-    runs
+/// Whether groups ascend, and each group's entries are consecutive.
+fn is_in_runs(entries: &[(GroupId, Entry)]) -> bool {
+    entries.windows(2).all(|pair| {
+        let [(g, a), (h, b)] = pair else { return false };
+        g < h || g == h && a.id.index.next() == b.id.index
+    })
 }
