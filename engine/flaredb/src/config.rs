@@ -168,9 +168,8 @@ impl Partial {
             error,
         })?;
         toml::from_str(&text).map_err(|error| {
-            let line = error
-                .span()
-                .map_or(1, |span| text[..span.start].lines().count().max(1));
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.unwrap_or_default().matches('\n').count() + 1;
             let message = error.message().replace('\n', " ");
             ConfigError::Toml {
                 path: path.to_owned(),
