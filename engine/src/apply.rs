@@ -25,29 +25,38 @@ impl<S: Storage> Shard<S> {
             // Whoever still waits for a place up to here lost it, to an empty entry for instance.
             let claimed = self.claim(group, last, io);
             debug_assert!(claimed.is_none(), "an applied entry was claimed twice");
+            if let Some(replica) = self.replica(group) {
+                replica.applied = last.index;
+            }
+            self.serve_reads(group, last.index, None, io);
             if self.raft.applied(group, Applied(last.index)).is_err() {
                 tracing::error!(%group, "applied entries of a group that is not here");
             }
         }
     }
 
-    /// Applies the entries in the scratch list to one group.
+    /// Applies the entries in the scratch list to one group. Reads have their turn in between, where
+    /// they stood when they came.
     fn apply_run(&mut self, group: GroupId, io: &mut impl Outlet) {
         let entries = std::mem::take(&mut self.apply_scratch);
         let mut replies = std::mem::take(&mut self.replies);
         self.metrics.entries_applied.add(entries.len() as u64);
-        if let Some(replica) = self.replica(group) {
-            replica
-                .machine
-                .apply(&mut ApplyBatch::new(&entries, &mut replies));
-        }
-        for (place, (id, _)) in entries.iter().enumerate() {
-            if let Some(reply_to) = self.claim(group, *id, io) {
-                self.answer(
-                    reply_to,
-                    Ok(Bytes::copy_from_slice(replies.reply(place))),
-                    io,
-                );
+        let mut rest = &entries[..];
+        while let Some((next, _)) = rest.first() {
+            let before_reads = self.entries_before_reads(group, rest);
+            if before_reads == 0 {
+                self.serve_reads(group, next.index.prev(), Some(*next), io);
+                continue;
+            }
+            let (now, later) = rest.split_at(before_reads);
+            rest = later;
+            if let Some(replica) = self.replica(group) {
+                replica.machine.apply(&mut ApplyBatch::new(now, &mut replies));
+            }
+            for (place, (id, _)) in now.iter().enumerate() {
+                if let Some(reply_to) = self.claim(group, *id, io) {
+                    self.answer(reply_to, Ok(Bytes::copy_from_slice(replies.reply(place))), io);
+                }
             }
         }
         self.replies = replies;

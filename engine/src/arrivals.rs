@@ -59,11 +59,7 @@ impl Host {
                 StrangerNews::None => {}
                 StrangerNews::Refused => self.metrics.peers_refused.add(1),
                 StrangerNews::Ours(hello) => {
-                    let input = self
-                        .sockets
-                        .input(id)
-                        .map(std::mem::take)
-                        .unwrap_or_default();
+                    let input = self.sockets.input(id).map(std::mem::take).unwrap_or_default();
                     self.adopt_lane(id, &hello, &input);
                 }
             }
@@ -108,9 +104,7 @@ impl Host {
     }
 
     pub(crate) fn adopt_lane(&mut self, socket: SocketId, hello: &Hello, rest: &BytesMut) {
-        match self.lanes.accept(hello, socket, &mut self.sockets) {
-            // A peer that sends on before it is answered does not keep to the protocol.
-            Ok(_) if !rest.is_empty() => self.refuse(socket),
+        match self.lanes.accept(hello, rest, socket, &mut self.sockets) {
             Ok(peer) => self.lane_is_up(peer),
             Err(refusal) => {
                 tracing::warn!(%refusal, "a peer is refused");
@@ -124,8 +118,7 @@ impl Host {
             self.view.note_connected(peer, true);
         }
         let (lanes, own) = (&self.lanes, self.view.node());
-        self.shard
-            .campaign_where_preferred(|node| node == own || lanes.is_up(node));
+        self.shard.campaign_where_preferred(|node| node == own || lanes.is_up(node));
     }
 
     fn closed(&mut self, id: SocketId, error: Option<&std::io::Error>, now: Instant) {
@@ -145,12 +138,7 @@ impl Host {
 
     /// A client came: the shards take turns.
     fn place_client(&mut self, fd: OwnedFd, peer: std::net::SocketAddr) {
-        let total: u64 = self
-            .view
-            .shards()
-            .iter()
-            .map(|s| s.connections.read())
-            .sum();
+        let total: u64 = self.view.shards().iter().map(|s| s.connections.read()).sum();
         if total >= self.connections_max as u64 {
             return;
         }

@@ -18,6 +18,7 @@ use crate::host::{Host, Work};
 use crate::identity::{self, Identity};
 use crate::lanes::Lanes;
 use crate::mesh::{Inlet, Mesh, Parcel};
+use crate::metrics::ShardMetrics;
 use crate::protocol::{ConnectionInfo, Protocol, ProtocolFactory};
 use crate::ring::{Ring, TAG_WAL};
 use crate::runtime::{self, ShardThread};
@@ -83,20 +84,14 @@ impl EngineBuilder {
     /// # Errors
     /// [`StartError`], one sentence that says what is wrong and what to do. Nothing runs then.
     pub fn start(self) -> Result<Engine, StartError> {
-        let Self {
-            config,
-            machines,
-            protocol,
-        } = self;
+        let Self { config, machines, protocol } = self;
         config.validate()?;
         let machines = machines.ok_or(StartError::Config("a state machine is required"))?;
         check_memlock(config.shards)?;
         check_uring()?;
         let identity = identity::open(&config)?;
-        let fsync = wal::probe_fsync(&config.data).map_err(|error| StartError::Disk {
-            path: config.data.clone(),
-            error,
-        })?;
+        let fsync = wal::probe_fsync(&config.data)
+            .map_err(|error| StartError::Disk { path: config.data.clone(), error })?;
         let listeners = bind(&config, protocol.is_some())?;
         let view = Arc::new(NodeView::new(
             config.node,
@@ -107,11 +102,7 @@ impl EngineBuilder {
             fsync,
         ));
         let (mesh, inlets) = Mesh::new(config.shards).map_err(StartError::Uring)?;
-        let mut engine = Engine {
-            view,
-            mesh,
-            threads: Vec::new(),
-        };
+        let mut engine = Engine { view, mesh, threads: Vec::new() };
         engine.spawn(config, identity, inlets, machines, protocol, listeners)?;
         Ok(engine)
     }
@@ -121,11 +112,7 @@ impl Engine {
     /// Starts to build a node with these settings.
     #[must_use]
     pub fn builder(config: EngineConfig) -> EngineBuilder {
-        EngineBuilder {
-            config,
-            machines: None,
-            protocol: None,
-        }
+        EngineBuilder { config, machines: None, protocol: None }
     }
 
     /// What the node knows of itself, the cluster and the leaders.
@@ -142,9 +129,7 @@ impl Engine {
 
     /// Runs something on a shard, with the shard's own handle. False if the shard has ended or is full.
     pub fn run_on(&self, shard: usize, task: impl FnOnce(&ShardHandle) + Send + 'static) -> bool {
-        self.mesh
-            .send(shard, Parcel::Task(ShardTask(Box::new(task))))
-            .is_ok()
+        self.mesh.send(shard, Parcel::Task(ShardTask(Box::new(task)))).is_ok()
     }
 
     /// Waits until every group with a replica here knows its leader; false if that takes longer.
@@ -154,13 +139,7 @@ impl Engine {
         let node = self.view.node();
         let here = |g: &&crate::view::GroupSpec| g.replicas.contains(&node);
         loop {
-            if self
-                .view
-                .groups()
-                .iter()
-                .filter(here)
-                .all(|g| self.view.leader(g.id).is_some())
-            {
+            if self.view.groups().iter().filter(here).all(|g| self.view.leader(g.id).is_some()) {
                 return true;
             }
             if Instant::now() >= until {
@@ -206,11 +185,7 @@ impl Engine {
         listeners: Option<(TcpListener, Option<TcpListener>)>,
     ) -> Result<(), StartError> {
         let config = Arc::new(config);
-        let processors = if config.pin {
-            runtime::processors()
-        } else {
-            Vec::new()
-        };
+        let processors = if config.pin { runtime::processors() } else { Vec::new() };
         let (started, reports) = mpsc::channel();
         let mut listeners = listeners;
         for (index, inlet) in inlets.into_iter().enumerate() {
@@ -228,14 +203,12 @@ impl Engine {
             let report = started.clone();
             let name = format!("n{}-shard-{index}", config.node);
             let processor = processors.get(index % processors.len().max(1)).copied();
-            let thread = runtime::spawn(&name, processor, move || run_shard(seed, &report))?;
+            let thread = runtime::spawn(&name, processor, move || run_shard(seed, report))?;
             self.threads.push(thread);
         }
         drop(started);
         for _ in 0..self.threads.len() {
-            reports
-                .recv()
-                .map_err(|_| StartError::Thread("it ended at once".into()))??;
+            reports.recv().map_err(|_| StartError::Thread("it ended at once".into()))??;
         }
         Ok(())
     }
@@ -249,58 +222,54 @@ impl Drop for Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine")
-            .field("node", &self.view.node())
-            .finish_non_exhaustive()
+        f.debug_struct("Engine").field("node", &self.view.node()).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EngineBuilder")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("EngineBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Says that a shard has ended by itself, unless it is told otherwise: also when it panicked.
+struct EndGuard {
+    metrics: Arc<ShardMetrics>,
+    as_asked: bool,
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.metrics.failed.set(u64::from(!self.as_asked));
     }
 }
 
 /// The life of a shard's thread.
-fn run_shard(seed: ShardSeed, report: &mpsc::Sender<Result<(), StartError>>) {
+fn run_shard(seed: ShardSeed, report: mpsc::Sender<Result<(), StartError>>) {
     let metrics = Arc::clone(&seed.view.shards()[seed.index]);
-    match open_shard(seed) {
-        Ok(mut host) => {
-            // The starter waits for this; if it is gone nobody wants the shard, and it is told to end.
-            let _ = report.send(Ok(()));
-            host.run();
-            if !host.was_shut_down() {
-                metrics.failed.set(1);
-            }
-        }
-        Err(error) => {
-            let _ = report.send(Err(error));
-        }
+    let mut guard = EndGuard { metrics, as_asked: false };
+    let opened = open_shard(seed);
+    let (result, host) = match opened {
+        Ok(host) => (Ok(()), Some(host)),
+        Err(error) => (Err(error), None),
+    };
+    // The starter waits for this; if it is gone nobody wants the shard, and it is told to end.
+    let _ = report.send(result);
+    drop(report);
+    if let Some(mut host) = host {
+        host.run();
+        guard.as_asked = host.was_shut_down();
     }
 }
 
 /// Recovers the log of a shard and puts its parts together.
 fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
-    let ShardSeed {
-        index,
-        config,
-        identity,
-        view,
-        mesh,
-        inlet,
-        machines,
-        protocol,
-        listeners,
-    } = seed;
+    let ShardSeed { index, config, identity, view, mesh, inlet, machines, protocol, listeners } =
+        seed;
     let now = Instant::now();
     let ring = Ring::new(&inlet).map_err(StartError::Uring)?;
-    let (wal, mut recovered) =
-        Wal::open(wal_config(index, &config, identity)).map_err(|error| StartError::Wal {
-            shard: index,
-            error,
-        })?;
+    let (wal, mut recovered) = Wal::open(wal_config(index, &config, identity))
+        .map_err(|error| StartError::Wal { shard: index, error })?;
     tracing::info!(
         shard = index,
         groups = recovered.groups.len(),
@@ -309,31 +278,17 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
         "log recovered"
     );
     let mut shard = Shard::new(index, limits(&config), Arc::clone(&view));
-    for group in config
-        .groups
-        .iter()
-        .filter(|g| shard_of(g.id, config.shards) == index)
-    {
+    for group in config.groups.iter().filter(|g| shard_of(g.id, config.shards) == index) {
         if !group.replicas.contains(&config.node) {
             continue;
         }
-        let hard = recovered
-            .groups
-            .remove(&group.id)
-            .map(|r| r.hard_state)
-            .unwrap_or_default();
+        let hard = recovered.groups.remove(&group.id).map(|r| r.hard_state).unwrap_or_default();
         let mut voters = group.replicas.clone();
         voters.sort_unstable();
         let storage = GroupLog::new(wal.reader(), group.id, hard, ConfState { voters });
         let machine = machines(group.id);
         let members = group.replicas.clone();
-        shard.create(
-            group.id,
-            members,
-            core_config(&config, group.id),
-            storage,
-            machine,
-        )?;
+        shard.create(group.id, members, core_config(&config, group.id), storage, machine)?;
     }
     let lanes = Lanes::new(own_hello(index, &config, identity), view.nodes(), now);
     let mut host = Host {
@@ -384,7 +339,7 @@ fn core_config(config: &EngineConfig, group: GroupId) -> raft_core::Config {
     raft_core::Config {
         election_timeout_ticks: config.election_timeout_ticks,
         heartbeat_interval_ticks: config.heartbeat_interval_ticks,
-        entry_bytes_max: config.entry_bytes_max,
+        entry_bytes_max: config.entry_bytes_max.min(config.segment_bytes as usize / 4),
         seed: group.0,
         ..raft_core::Config::new(config.node)
     }
@@ -408,15 +363,9 @@ fn bind(
     serve: bool,
 ) -> Result<Option<(TcpListener, Option<TcpListener>)>, StartError> {
     let Some(own) = config.nodes.iter().find(|n| n.id == config.node) else {
-        return Err(StartError::Config(
-            "the node's own id must be among the nodes",
-        ));
+        return Err(StartError::Config("the node's own id must be among the nodes"));
     };
-    let clients = own
-        .client_addr
-        .filter(|_| serve)
-        .map(net::bind_listener)
-        .transpose()?;
+    let clients = own.client_addr.filter(|_| serve).map(net::bind_listener).transpose()?;
     if config.nodes.len() == 1 && clients.is_none() {
         return Ok(None);
     }
@@ -424,26 +373,17 @@ fn bind(
 }
 
 fn check_memlock(shards: usize) -> Result<(), StartError> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a live value of the type that the call fills.
     let answered = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } == 0;
     let have_kib = limit.rlim_cur / 1024;
     let need_kib = runtime::MEMLOCK_KIB;
     if answered && have_kib < need_kib {
-        return Err(StartError::Memlock {
-            have_kib,
-            need_kib,
-            shards,
-        });
+        return Err(StartError::Memlock { have_kib, need_kib, shards });
     }
     Ok(())
 }
 
 fn check_uring() -> Result<(), StartError> {
-    io_uring::IoUring::new(2)
-        .map(drop)
-        .map_err(StartError::Uring)
+    io_uring::IoUring::new(2).map(drop).map_err(StartError::Uring)
 }

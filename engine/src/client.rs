@@ -37,9 +37,8 @@ impl ClientReply {
 pub struct Pending(oneshot::Receiver<Outcome>);
 
 /// A node that ends without an answer leaves the fate of the request open.
-const UNKNOWN: RequestError = RequestError::Uncertain {
-    id: LogId::new(raft_core::Term(0), raft_core::Index(0)),
-};
+const UNKNOWN: RequestError =
+    RequestError::Uncertain { id: LogId::new(raft_core::Term(0), raft_core::Index(0)) };
 
 impl Pending {
     /// Blocks until the outcome is there.
@@ -65,9 +64,7 @@ impl Future for Pending {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|received| received.unwrap_or(Err(UNKNOWN)))
+        Pin::new(&mut self.0).poll(context).map(|received| received.unwrap_or(Err(UNKNOWN)))
     }
 }
 
@@ -94,31 +91,16 @@ impl Client {
 
     fn submit(&self, group: GroupId, op: Op) -> Pending {
         let (sender, receiver) = oneshot::channel();
-        let request = Request {
-            group,
-            op,
-            reply_to: ReplyTo::Client(ClientReply(sender)),
-        };
-        let refused = match self
-            .mesh
-            .send(self.view.shard_of(group), Parcel::Request(request))
-        {
+        let request = Request { group, op, reply_to: ReplyTo::Client(ClientReply(sender)) };
+        let refused = match self.mesh.send(self.view.shard_of(group), Parcel::Request(request)) {
             Ok(()) => None,
-            Err(SendRefused::Full(parcel)) => Some((
-                parcel,
-                RequestError::Busy {
-                    retry_after: Duration::from_millis(5),
-                },
-            )),
+            Err(SendRefused::Full(parcel)) => {
+                Some((parcel, RequestError::Busy { retry_after: Duration::from_millis(5) }))
+            }
             Err(SendRefused::Ended(parcel)) => Some((parcel, RequestError::Stopped)),
         };
-        if let Some((
-            Parcel::Request(Request {
-                reply_to: ReplyTo::Client(reply),
-                ..
-            }),
-            error,
-        )) = refused
+        if let Some((Parcel::Request(Request { reply_to: ReplyTo::Client(reply), .. }), error)) =
+            refused
         {
             reply.send(Err(error));
         }
@@ -128,8 +110,6 @@ impl Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("node", &self.view.node())
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("node", &self.view.node()).finish_non_exhaustive()
     }
 }

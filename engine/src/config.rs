@@ -36,7 +36,7 @@ pub struct EngineConfig {
     pub heartbeat_interval_ticks: u64,
     /// How long a request may wait for a leader to be elected.
     pub leaderless_wait: Duration,
-    /// The largest command, in bytes.
+    /// The largest command, in bytes; at most 4 MiB, and never more than a quarter of a segment.
     pub entry_bytes_max: usize,
     /// Client connections per node; more are closed at once.
     pub connections_max: usize,
@@ -75,17 +75,10 @@ impl EngineConfig {
     pub fn single(data: impl Into<PathBuf>, groups: u64) -> Self {
         let node = NodeId(1);
         let peer_addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let nodes = vec![NodeSpec {
-            id: node,
-            peer_addr,
-            client_addr: None,
-        }];
+        let nodes = vec![NodeSpec { id: node, peer_addr, client_addr: None }];
         Self {
             groups: (1..=groups)
-                .map(|id| GroupSpec {
-                    id: GroupId(id),
-                    replicas: vec![node],
-                })
+                .map(|id| GroupSpec { id: GroupId(id), replicas: vec![node] })
                 .collect(),
             ..Self::new(node, nodes, data)
         }
@@ -102,6 +95,12 @@ impl EngineConfig {
         if self.shards == 0 || self.shards > 1024 {
             return bad("shards must be between 1 and 1024");
         }
+        if self.entry_bytes_max > 4 << 20 {
+            return bad("entry_bytes_max must be at most 4 MiB");
+        }
+        if self.requests_per_connection_max == 0 {
+            return bad("requests_per_connection_max must be at least 1");
+        }
         if self.tick < Duration::from_millis(1) {
             return bad("a tick must be at least one millisecond");
         }
@@ -111,6 +110,12 @@ impl EngineConfig {
             }
             if group.replicas.is_empty() {
                 return bad("every group needs at least one replica");
+            }
+            let mut sorted = group.replicas.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            if sorted.len() != group.replicas.len() {
+                return bad("a group has two replicas on one node");
             }
             let known = |id: &NodeId| self.nodes.iter().any(|n| n.id == *id);
             if !group.replicas.iter().all(known) {

@@ -14,6 +14,8 @@ use crate::view::NodeView;
 
 /// Unsent bytes for one client beyond which nothing more is read from it.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
+/// Unread bytes of one client beyond which it is cut off: nothing a protocol waits for is that long.
+const INPUT_BYTES_MAX: usize = 8 << 20;
 
 struct Connection {
     socket: SocketId,
@@ -31,6 +33,8 @@ pub(crate) struct Connections {
     by_key: BTreeMap<u64, Connection>,
     keys: BTreeMap<SocketId, u64>,
     requests_max: usize,
+    /// Requests under way of all connections that are still there.
+    outstanding: usize,
     submitted: Vec<(GroupId, Op, Ticket)>,
     /// Connections to look at again at the end of the turn: they were held and may go on.
     resume: Vec<u64>,
@@ -53,6 +57,7 @@ impl Connections {
             by_key: BTreeMap::new(),
             keys: BTreeMap::new(),
             requests_max,
+            outstanding: 0,
             submitted: Vec::new(),
             resume: Vec::new(),
         }
@@ -61,6 +66,11 @@ impl Connections {
     /// The connection that a socket belongs to.
     pub(crate) fn key_of(&self, socket: SocketId) -> Option<u64> {
         self.keys.get(&socket).copied()
+    }
+
+    /// Requests under way of all connections.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding
     }
 
     /// How many there are.
@@ -78,18 +88,9 @@ impl Connections {
         self.next += 1;
         let key = self.next;
         let id = key << 10 | self.shard as u64;
-        let protocol = make(ConnectionInfo {
-            id,
-            peer,
-            shard: self.shard,
-        });
-        let connection = Connection {
-            socket,
-            protocol,
-            outstanding: 0,
-            held: false,
-            closing: false,
-        };
+        let protocol = make(ConnectionInfo { id, peer, shard: self.shard });
+        let connection =
+            Connection { socket, protocol, outstanding: 0, held: false, closing: false };
         self.by_key.insert(key, connection);
         self.keys.insert(socket, key);
         key
@@ -99,6 +100,7 @@ impl Connections {
     pub(crate) fn remove(&mut self, key: u64) {
         if let Some(connection) = self.by_key.remove(&key) {
             self.keys.remove(&connection.socket);
+            self.outstanding -= connection.outstanding;
         }
     }
 
@@ -169,6 +171,7 @@ impl Connections {
         match outcome {
             Some((ticket, outcome)) => {
                 connection.outstanding -= 1;
+                self.outstanding -= 1;
                 door.outstanding = connection.outstanding;
                 connection.protocol.on_outcome(ticket, outcome, &mut door);
             }
@@ -179,33 +182,30 @@ impl Connections {
         }
         let full = door.is_full() || unsent > UNSENT_BYTES_MAX;
         connection.outstanding += self.submitted.len();
+        self.outstanding += self.submitted.len();
         for (group, op, ticket) in self.submitted.drain(..) {
             let caller = Caller::Connection { key, ticket };
-            let reply_to = ReplyTo::Shard {
-                shard: self.shard,
-                caller,
-            };
-            around.requests.push(Request {
-                group,
-                op,
-                reply_to,
-            });
+            let reply_to = ReplyTo::Shard { shard: self.shard, caller };
+            around.requests.push(Request { group, op, reply_to });
         }
-        // A client that has said all it wants (and closed its half) still gets its answers.
-        around.sockets.hold(socket, connection.outstanding > 0);
+        // What a protocol leaves unread it waits for the rest of; more than the ring keeps never comes.
+        let endless = feeding && !full && input.len() >= INPUT_BYTES_MAX;
+        let closing = closing || endless;
         if closing {
             input.clear();
         }
         if let Some(place) = around.sockets.input(socket) {
             *place = input;
         }
-        if feeding || full != connection.held {
-            if connection.held && !full {
-                self.resume.push(key);
-            }
+        if connection.held && !full && !feeding {
+            // Room again: fed at the next turn, and held until then.
+            self.resume.push(key);
+        } else {
             connection.held = full;
             around.sockets.pause(socket, full);
         }
+        // A client that has said all it wants and closed its half still gets all its answers.
+        around.sockets.hold(socket, !closing && (connection.held || connection.outstanding > 0));
         if closing && !connection.closing {
             connection.closing = true;
             around.sockets.close(socket, true);

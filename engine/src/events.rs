@@ -1,7 +1,7 @@
 //! What the cores have to say becomes log lines, counters, leader hints and decisions.
 
 use multi_raft::MultiReady;
-use raft_core::{Event, GroupId, NodeId, Role, Storage, Term, Tick};
+use raft_core::{Event, GroupId, LogId, NodeId, Role, Storage, Term, Tick};
 
 use crate::shard::{Outlet, Shard};
 
@@ -35,21 +35,23 @@ impl<S: Storage> Shard<S> {
         io: &mut impl Outlet,
     ) {
         let fate_at = Tick(self.now.0 + self.limits.fate_wait_ticks);
-        let Some(replica) = self.replica(group) else {
-            return;
-        };
+        let last = self.raft.status(group).map(|status| status.last);
+        let Some(replica) = self.replica(group) else { return };
         let led = replica.leading;
         replica.leading = role == Role::Leader;
         replica.leader = leader;
         let leading = replica.leading;
-        let newest_write = replica.writes.back().map(|w| w.id.term);
-        if let Some(newest) = newest_write.filter(|_| led && !leading) {
-            self.fates.push_back((fate_at, group, newest));
+        if leading {
+            // Nothing was proposed yet: what is in the log is older than any read to come.
+            replica.newest = LogId::new(term, last.unwrap_or_default().index);
+        }
+        let newest_write = replica.writes.iter().map(|w| w.id.term).max();
+        if led && !leading {
+            self.fates.extend(newest_write.map(|newest| (fate_at, group, newest)));
+            self.reroute_confirmed(group, io);
         }
         self.view.note_leader(group, leader);
-        if led != leading {
-            self.count_led();
-        }
+        self.count_led(led, leading);
         if leading && !led {
             self.metrics.elections_won.add(1);
             tracing::info!(%group, %term, "leads");

@@ -36,11 +36,7 @@ struct Queue {
 
 impl ShardHandle {
     pub(crate) fn new(shard: usize, view: Arc<NodeView>) -> Self {
-        Self {
-            shard,
-            view,
-            queue: Rc::default(),
-        }
+        Self { shard, view, queue: Rc::default() }
     }
 
     /// The number of this shard on its node, from zero.
@@ -80,15 +76,18 @@ impl ShardHandle {
         let key = queue.next;
         queue.next += 1;
         queue.callbacks.insert(key, then);
-        let reply_to = ReplyTo::Shard {
-            shard: self.shard,
-            caller: Caller::Handle { key },
-        };
-        queue.requests.push(Request {
-            group,
-            op,
-            reply_to,
-        });
+        let reply_to = ReplyTo::Shard { shard: self.shard, caller: Caller::Handle { key } };
+        queue.requests.push(Request { group, op, reply_to });
+    }
+
+    /// Requests made and not yet answered.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.queue.borrow().callbacks.len()
+    }
+
+    /// Whether requests were made since they were last taken.
+    pub(crate) fn has_requests(&self) -> bool {
+        !self.queue.borrow().requests.is_empty()
     }
 
     /// The requests made since the last call.
@@ -107,8 +106,6 @@ impl ShardHandle {
 
 impl std::fmt::Debug for ShardHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ShardHandle")
-            .field("shard", &self.shard)
-            .finish_non_exhaustive()
+        f.debug_struct("ShardHandle").field("shard", &self.shard).finish_non_exhaustive()
     }
 }

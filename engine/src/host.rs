@@ -66,6 +66,7 @@ pub(crate) struct Work {
     pub(crate) ticked: Instant,
     pub(crate) next_client_shard: usize,
     pub(crate) draining: Option<Instant>,
+    pub(crate) drained: bool,
     pub(crate) listeners: Vec<SocketId>,
     pub(crate) client_listener: Option<SocketId>,
 }
@@ -81,6 +82,7 @@ impl Work {
             ticked: Instant::now(),
             next_client_shard: 0,
             draining: None,
+            drained: false,
             listeners: Vec::new(),
             client_listener: None,
         }
@@ -107,19 +109,14 @@ impl Host {
     /// Turns until shut down.
     pub(crate) fn run(&mut self) {
         self.work.ticked = Instant::now();
-        self.shard
-            .campaign_where_preferred(|node| node == self.view.node());
+        self.shard.campaign_where_preferred(|node| node == self.view.node());
         loop {
             let now = Instant::now();
             let busy = self.turn(now);
-            if self.is_drained(now) {
+            if self.is_over(now) {
                 break;
             }
-            let wait = if busy {
-                Some(Duration::ZERO)
-            } else {
-                self.time_to_sleep(now)
-            };
+            let wait = if busy { Some(Duration::ZERO) } else { self.time_to_sleep(now) };
             let asleep = wait != Some(Duration::ZERO) && self.inlet.prepare_sleep();
             let wait = if asleep { wait } else { Some(Duration::ZERO) };
             if let Err(error) = self.ring.enter(wait) {
@@ -153,8 +150,8 @@ impl Host {
             self.deliver();
         }
         busy |= more || !self.work.outcomes.is_empty() || !self.work.requests.is_empty();
-        busy |= self.connections.has_resumable();
-        self.lanes.flush(&mut self.sockets, &self.metrics);
+        busy |= self.connections.has_resumable() || self.handle.has_requests();
+        self.lanes.flush(now, &mut self.sockets, &self.metrics);
         busy |= self.flush_mesh();
         let (wal, sockets) = (&mut self.wal, &mut self.sockets);
         self.ring.fill(|sq| {
@@ -317,11 +314,9 @@ impl Host {
             self.lanes.next_deadline(),
             self.strangers.next_deadline(),
         ];
-        let due = deadlines
-            .into_iter()
-            .chain([self.work.draining])
-            .flatten()
-            .min()?;
+        // While the node ends its shards look at each other often.
+        let draining = self.work.draining.map(|_| now + Duration::from_millis(2));
+        let due = deadlines.into_iter().chain([draining]).flatten().min()?;
         Some(due.saturating_duration_since(now))
     }
 
@@ -333,12 +328,30 @@ impl Host {
         self.metrics.connections.set(self.connections.len() as u64);
     }
 
-    fn is_drained(&self, now: Instant) -> bool {
-        match self.work.draining {
-            None => false,
-            Some(_) if self.shard.requests == 0 && self.wal.in_flight() == 0 => true,
-            Some(until) => now >= until,
+    /// Nothing is under way here: no request of a caller that lives here, nothing for others.
+    fn is_quiet(&self) -> bool {
+        let answered = self.connections.outstanding() == 0 && self.handle.outstanding() == 0;
+        let sent =
+            self.work.outgoing.iter().all(Outgoing::is_empty) && self.work.outcomes.is_empty();
+        self.shard.requests == 0 && answered && sent && self.wal.in_flight() == 0
+    }
+
+    /// Whether the end has come: of this shard, because its log failed, or of the node.
+    fn is_over(&mut self, now: Instant) -> bool {
+        if self.shard.failed {
+            return true;
         }
+        let Some(until) = self.work.draining else { return false };
+        if !self.work.drained && (self.is_quiet() || now >= until) {
+            self.work.drained = true;
+            // What is still open is answered with what is known.
+            self.with_shard(|shard, io| shard.end(io));
+            self.deliver();
+            self.mesh.note_drained();
+        }
+        // The answers of other shards are awaited: their callers live here.
+        let late = now >= until + DRAIN_WAIT;
+        self.work.drained && (self.is_quiet() && self.mesh.all_drained() || late)
     }
 
     /// Ends: tells who still waits, closes the log and every socket, and leaves nothing to the kernel.
@@ -385,8 +398,6 @@ impl Host {
 }
 
 pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

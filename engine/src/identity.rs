@@ -52,13 +52,7 @@ impl Record {
     }
 
     fn format(&self) -> String {
-        let Self {
-            cluster,
-            node,
-            shards,
-            store,
-            incarnation,
-        } = self;
+        let Self { cluster, node, shards, store, incarnation } = self;
         format!(
             "cluster {cluster:032x}\nnode {node}\nshards {shards}\nstore {store:032x}\n\
              incarnation {incarnation}\n"
@@ -66,24 +60,16 @@ impl Record {
     }
 
     fn whose(&self) -> String {
-        format!(
-            "node {} with {} shards of cluster {:032x}",
-            self.node, self.shards, self.cluster
-        )
+        format!("node {} with {} shards of cluster {:032x}", self.node, self.shards, self.cluster)
     }
 }
 
 /// Opens the data folder, making it if it is not there, and notes this run in it.
 pub(crate) fn open(config: &EngineConfig) -> Result<Identity, StartError> {
-    let failed = |error| StartError::Folder {
-        path: config.data.clone(),
-        error,
-    };
+    let failed = |error| StartError::Folder { path: config.data.clone(), error };
     fs::create_dir_all(&config.data).map_err(failed)?;
     let path = config.data.join(FILE);
-    let clock = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let clock = u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX / 2);
     let mut record = Record {
         cluster: config.cluster_id,
@@ -102,11 +88,7 @@ pub(crate) fn open(config: &EngineConfig) -> Result<Identity, StartError> {
                 let found =
                     found.map_or_else(|| format!("nobody ({FILE} is damaged)"), |f| f.whose());
                 let path = config.data.clone();
-                return Err(StartError::Foreign {
-                    path,
-                    found,
-                    expected: record.whose(),
-                });
+                return Err(StartError::Foreign { path, found, expected: record.whose() });
             };
             record.store = before.store;
             record.incarnation = clock.max(before.incarnation + 1);
@@ -115,10 +97,7 @@ pub(crate) fn open(config: &EngineConfig) -> Result<Identity, StartError> {
         Err(e) => return Err(failed(e)),
     }
     write_whole(&config.data, &record.format()).map_err(failed)?;
-    Ok(Identity {
-        store: record.store,
-        incarnation: record.incarnation,
-    })
+    Ok(Identity { store: record.store, incarnation: record.incarnation })
 }
 
 /// Replaces the file so that a crash leaves either the old one or the new one.
@@ -144,13 +123,7 @@ mod tests {
 
     #[test]
     fn a_record_survives_its_text() {
-        let record = Record {
-            cluster: 7,
-            node: 3,
-            shards: 2,
-            store: 1 << 90,
-            incarnation: 99,
-        };
+        let record = Record { cluster: 7, node: 3, shards: 2, store: 1 << 90, incarnation: 99 };
         assert_eq!(Record::parse(&record.format()), Some(record));
         assert_eq!(Record::parse("node 1\n"), None);
         assert_eq!(Record::parse("garbage"), None);
@@ -164,15 +137,9 @@ mod tests {
         let second = open(&config).unwrap();
         assert_eq!(first.store, second.store);
         assert!(second.incarnation > first.incarnation);
-        let other = EngineConfig {
-            cluster_id: 5,
-            ..config.clone()
-        };
+        let other = EngineConfig { cluster_id: 5, ..config.clone() };
         assert!(matches!(open(&other), Err(StartError::Foreign { .. })));
-        let other = EngineConfig {
-            shards: 2,
-            ..config.clone()
-        };
+        let other = EngineConfig { shards: 2, ..config.clone() };
         let error = open(&other).unwrap_err().to_string();
         assert!(error.contains("2 shards"), "{error}");
         fs::write(folder.path().join(FILE), "scribble").unwrap();

@@ -4,7 +4,7 @@
 //! drops messages (Raft repeats what matters) and comes back with a growing pause.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use net::{
@@ -16,6 +16,11 @@ use raft_core::{GroupId, Message, NodeId};
 use crate::metrics::ShardMetrics;
 use crate::view::NodeSpec;
 
+/// How long a peer may take to accept a connection.
+const DIAL_WAIT: Duration = Duration::from_secs(1);
+/// How long a peer may leave what it was sent without any word before its lane is made anew: the
+/// way there or back is lost, whatever TCP still hopes.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
 /// Bytes for one peer that the kernel has not taken: beyond it messages wait in the outbox, then drop.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
@@ -24,13 +29,9 @@ enum State {
     /// Not connected; the dialling side tries again at this time.
     Down { again: Option<Instant> },
     /// The connection is being made.
-    Dialing { socket: SocketId },
+    Dialing { socket: SocketId, until: Instant },
     /// Our hello is out, theirs is awaited.
-    Greeting {
-        socket: SocketId,
-        session: Session,
-        until: Instant,
-    },
+    Greeting { socket: SocketId, session: Session, until: Instant },
     /// Frames flow.
     Up { socket: SocketId },
 }
@@ -43,6 +44,10 @@ struct Lane {
     backoff: Backoff,
     outbox: Outbox,
     inbox: Inbox,
+    /// Something in the outbox wants an answer.
+    asking: bool,
+    /// When the first question left after which nothing was received.
+    unheard_since: Option<Instant>,
     /// The last refusal that was logged, so that a stubborn peer does not fill the log.
     refused: Option<Refusal>,
 }
@@ -71,22 +76,17 @@ impl Lanes {
         let lanes = nodes.iter().filter(|n| n.id != own.node).map(|node| Lane {
             peer: node.id,
             addr: node.peer_addr,
-            state: State::Down {
-                again: (own.node < node.id).then_some(now),
-            },
+            state: State::Down { again: (own.node < node.id).then_some(now) },
             backoff: Backoff::new(own.node.0 << 32 | node.id.0 << 16 | u64::from(own.shard)),
             outbox: Outbox::new(OutboxLimits::default()),
             inbox: Inbox::new(),
+            asking: false,
+            unheard_since: None,
             refused: None,
         });
         let lanes: Vec<Lane> = lanes.collect();
         let peers = Peers::new(lanes.iter().map(|l| l.peer));
-        Self {
-            own,
-            peers,
-            lanes,
-            hello: Vec::new(),
-        }
+        Self { own, peers, lanes, hello: Vec::new() }
     }
 
     /// Who we say we are.
@@ -101,19 +101,19 @@ impl Lanes {
 
     /// Whether the lane to a node is up.
     pub(crate) fn is_up(&self, node: NodeId) -> bool {
-        self.lanes
-            .iter()
-            .any(|l| l.peer == node && matches!(l.state, State::Up { .. }))
+        self.lanes.iter().any(|l| l.peer == node && matches!(l.state, State::Up { .. }))
     }
 
     /// Puts a message on its lane. False if it was dropped.
     pub(crate) fn push(&mut self, to: NodeId, group: GroupId, message: &Message) -> bool {
-        let lane = self.lanes.iter_mut().find(|l| l.peer == to);
-        lane.is_some_and(|l| matches!(l.state, State::Up { .. }) && l.outbox.push(group, message))
+        let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
+        let Some(lane) = self.lanes.iter_mut().find(up) else { return false };
+        lane.asking |= matches!(message, Message::AppendEntries(_) | Message::Heartbeat(_));
+        lane.outbox.push(group, message)
     }
 
     /// Hands everything on the lanes to their sockets, one frame per lane.
-    pub(crate) fn flush(&mut self, sockets: &mut Sockets, metrics: &ShardMetrics) {
+    pub(crate) fn flush(&mut self, now: Instant, sockets: &mut Sockets, metrics: &ShardMetrics) {
         for lane in &mut self.lanes {
             let State::Up { socket } = lane.state else {
                 continue;
@@ -124,6 +124,9 @@ impl Lanes {
             if let Some(output) = sockets.output(socket) {
                 lane.outbox.seal_into(output);
                 metrics.frames_sent.add(1);
+                if std::mem::take(&mut lane.asking) {
+                    lane.unheard_since.get_or_insert(now);
+                }
             }
         }
     }
@@ -134,9 +137,16 @@ impl Lanes {
             match &lane.state {
                 State::Down { again: Some(at) } if *at <= now => {
                     let socket = sockets.connect(lane.addr);
-                    lane.state = State::Dialing { socket };
+                    lane.state = State::Dialing { socket, until: now + DIAL_WAIT };
                 }
-                State::Greeting { socket, until, .. } if *until <= now => {
+                State::Dialing { socket, until } | State::Greeting { socket, until, .. }
+                    if *until <= now =>
+                {
+                    sockets.close(*socket, false);
+                    lane.down(self.own.node, now);
+                }
+                State::Up { socket } if lane.is_silent(now) => {
+                    tracing::warn!(peer = %lane.peer, "the lane is silent");
                     sockets.close(*socket, false);
                     lane.down(self.own.node, now);
                 }
@@ -149,15 +159,16 @@ impl Lanes {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = self.lanes.iter().filter_map(|l| match &l.state {
             State::Down { again } => *again,
-            State::Greeting { until, .. } => Some(*until),
-            _ => None,
+            State::Dialing { until, .. } | State::Greeting { until, .. } => Some(*until),
+            State::Up { .. } => l.unheard_since.map(|since| since + SILENCE_MAX),
         });
         deadlines.min()
     }
 
     /// A dialled connection stands: say hello.
     pub(crate) fn connected(&mut self, id: SocketId, now: Instant, sockets: &mut Sockets) {
-        let dialing = |l: &&mut Lane| matches!(l.state, State::Dialing { socket } if socket == id);
+        let dialing =
+            |l: &&mut Lane| matches!(l.state, State::Dialing { socket, .. } if socket == id);
         let Some(lane) = self.lanes.iter_mut().find(dialing) else {
             return;
         };
@@ -169,11 +180,7 @@ impl Lanes {
         if let Some(output) = sockets.output(id) {
             output.extend_from_slice(&self.hello);
         }
-        lane.state = State::Greeting {
-            socket: id,
-            session,
-            until: now + HANDSHAKE_TIMEOUT,
-        };
+        lane.state = State::Greeting { socket: id, session, until: now + HANDSHAKE_TIMEOUT };
     }
 
     /// A peer dialled us and its hello was found good: answer, and the lane is up. An older connection
@@ -181,9 +188,14 @@ impl Lanes {
     pub(crate) fn accept(
         &mut self,
         hello: &Hello,
+        rest: &BytesMut,
         socket: SocketId,
         sockets: &mut Sockets,
     ) -> Result<NodeId, Refusal> {
+        if !rest.is_empty() {
+            // Who sends on before it is answered does not keep to the protocol.
+            return Err(Refusal::NotOurs);
+        }
         net::validate(hello, &self.own, &self.peers)?;
         let Some(lane) = self.lanes.iter_mut().find(|l| l.peer == hello.node) else {
             return Err(Refusal::UnknownNode { node: hello.node });
@@ -208,6 +220,7 @@ impl Lanes {
         let Some(lane) = self.lanes.iter_mut().find(|l| l.socket() == Some(id)) else {
             return Ok(LaneNews::None);
         };
+        lane.unheard_since = None;
         let mut news = LaneNews::None;
         if let State::Greeting { session, .. } = &mut lane.state {
             match session.on_bytes(input, &mut self.hello) {
@@ -265,10 +278,14 @@ impl Lane {
     fn socket(&self) -> Option<SocketId> {
         match &self.state {
             State::Down { .. } => None,
-            State::Dialing { socket } | State::Greeting { socket, .. } | State::Up { socket } => {
-                Some(*socket)
-            }
+            State::Dialing { socket, .. }
+            | State::Greeting { socket, .. }
+            | State::Up { socket } => Some(*socket),
         }
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        self.unheard_since.is_some_and(|since| since + SILENCE_MAX <= now)
     }
 
     fn up(&mut self, socket: SocketId) {
@@ -277,6 +294,7 @@ impl Lane {
         self.backoff.reset();
         self.outbox.clear();
         self.inbox = Inbox::new();
+        (self.asking, self.unheard_since) = (false, None);
         self.refused = None;
     }
 

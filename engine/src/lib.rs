@@ -29,6 +29,7 @@ mod lanes;
 mod mesh;
 mod metrics;
 mod outlet;
+mod persist;
 mod proposals;
 mod protocol;
 mod reads;

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -58,16 +58,9 @@ pub(crate) enum Parcel {
     /// Outcomes for callers that live there.
     Replies(Vec<(Caller, Outcome)>),
     /// A peer's connection, with the hello that says it belongs there and the bytes read after it.
-    Lane {
-        fd: OwnedFd,
-        hello: Hello,
-        input: BytesMut,
-    },
+    Lane { fd: OwnedFd, hello: Hello, input: BytesMut },
     /// A client's connection.
-    Connection {
-        fd: OwnedFd,
-        peer: std::net::SocketAddr,
-    },
+    Connection { fd: OwnedFd, peer: std::net::SocketAddr },
     /// Something to run there.
     Task(ShardTask),
     /// End of work.
@@ -78,6 +71,8 @@ pub(crate) enum Parcel {
 #[derive(Clone)]
 pub(crate) struct Mesh {
     doors: Arc<[Door]>,
+    /// Shards that have nothing under way any more, at the end of the node.
+    drained: Arc<AtomicUsize>,
 }
 
 struct Door {
@@ -105,21 +100,10 @@ impl Mesh {
         for _ in 0..shards {
             let (sender, receiver) = bounded(QUEUE_PARCELS);
             let waker = Arc::new(Waker::new()?);
-            doors.push(Door {
-                queue: sender,
-                waker: Arc::clone(&waker),
-            });
-            inlets.push(Inlet {
-                queue: receiver,
-                waker,
-            });
+            doors.push(Door { queue: sender, waker: Arc::clone(&waker) });
+            inlets.push(Inlet { queue: receiver, waker });
         }
-        Ok((
-            Self {
-                doors: doors.into(),
-            },
-            inlets,
-        ))
+        Ok((Self { doors: doors.into(), drained: Arc::default() }, inlets))
     }
 
     /// Sends a parcel and wakes the shard if it sleeps. A full queue or an ended shard gives it back.
@@ -134,6 +118,15 @@ impl Mesh {
         fence(Ordering::SeqCst);
         door.waker.wake();
         Ok(())
+    }
+
+    /// A shard has nothing under way any more. It goes on for the others until all say so.
+    pub(crate) fn note_drained(&self) {
+        self.drained.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn all_drained(&self) -> bool {
+        self.drained.load(Ordering::SeqCst) >= self.doors.len()
     }
 
     pub(crate) fn shards(&self) -> usize {
@@ -187,10 +180,7 @@ impl Waker {
         }
         // SAFETY: the descriptor was just made and nobody else owns it.
         let eventfd = unsafe { File::from_raw_fd(fd) };
-        Ok(Self {
-            sleeping: AtomicBool::new(false),
-            eventfd,
-        })
+        Ok(Self { sleeping: AtomicBool::new(false), eventfd })
     }
 
     fn wake(&self) {

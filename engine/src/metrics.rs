@@ -9,10 +9,7 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds `n`. Only the owning shard calls it, so a plain load and store is enough.
     pub fn add(&self, n: u64) {
-        self.0.store(
-            self.0.load(Ordering::Relaxed).wrapping_add(n),
-            Ordering::Relaxed,
-        );
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// Sets the number: for gauges.

@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::lanes::Lanes;
 use crate::mesh::{Caller, Parcel, ReplyTo, Request, SendRefused};
 use crate::metrics::ShardMetrics;
+use crate::persist::Persisted;
 use crate::request::{Outcome, RequestError};
 use crate::shard::Outlet;
 
@@ -15,6 +16,12 @@ use crate::shard::Outlet;
 pub(crate) struct Outgoing {
     pub(crate) requests: Vec<Request>,
     pub(crate) replies: Vec<(Caller, Outcome)>,
+}
+
+impl Outgoing {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.replies.is_empty()
+    }
 }
 
 /// Where the effects of the shard's turn go.
@@ -39,12 +46,13 @@ impl Outlet for HostOutlet<'_> {
         group: GroupId,
         hard_state: Option<HardState>,
         entries: &[Entry],
-    ) -> Option<u64> {
+    ) -> Persisted {
         match self.wal.append(group, hard_state, entries) {
-            Ok(mark) => Some(mark.0),
+            Ok(mark) => Persisted::At(mark.0),
+            Err(wal::AppendError::StorageFull { .. }) => Persisted::Later,
             Err(error) => {
                 tracing::error!(%group, %error, "the log refuses an append");
-                None
+                Persisted::Failed
             }
         }
     }
@@ -89,9 +97,7 @@ impl Host {
                     Err(SendRefused::Ended(Parcel::Requests(requests))) => {
                         for request in requests {
                             if let ReplyTo::Shard { caller, .. } = request.reply_to {
-                                self.work
-                                    .outcomes
-                                    .push((caller, Err(RequestError::Stopped)));
+                                self.work.outcomes.push((caller, Err(RequestError::Stopped)));
                             }
                         }
                         kept = true;

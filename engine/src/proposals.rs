@@ -5,6 +5,9 @@
 //! nothing: another replica may still hold it and be elected. What cannot be learned in time is
 //! `Uncertain`.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use raft_core::{GroupId, LogId, ProposeError, Storage, Tick};
 
 use crate::mesh::ReplyTo;
@@ -12,12 +15,23 @@ use crate::request::{Op, RequestError};
 use crate::shard::{Outlet, Parked, Shard, WaitingRead, WaitingWrite};
 
 /// Until when a proposer that was refused for too many uncommitted bytes should wait.
-const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(5);
+const BUSY_RETRY: Duration = Duration::from_millis(5);
+/// The same while the disk is full.
+const LOG_RETRY: Duration = Duration::from_millis(100);
+/// Bytes of requests that wait for a leader, per shard.
+const PARKED_BYTES_MAX: usize = 64 << 20;
 
 impl<S: Storage> Shard<S> {
     /// Brings a request to the leader, if that is here; refuses it if it is elsewhere; lets it wait if
-    /// there is none.
-    pub(crate) fn route(&mut self, group: GroupId, op: Op, to: ReplyTo, io: &mut impl Outlet) {
+    /// there is none, at most until `until` if it has waited before.
+    pub(crate) fn route(
+        &mut self,
+        group: GroupId,
+        op: Op,
+        to: ReplyTo,
+        until: Option<Tick>,
+        io: &mut impl Outlet,
+    ) {
         let node = self.node;
         let Some(replica) = self.replica(group) else {
             return self.answer(to, Err(RequestError::UnknownGroup(group)), io);
@@ -26,54 +40,46 @@ impl<S: Storage> Shard<S> {
             return self.answer(to, Err(RequestError::Stopped), io);
         }
         match (replica.leading, replica.leader) {
-            (true, _) => self.submit(group, op, to, io),
+            (true, _) => self.submit(group, op, to, until, io),
             (false, Some(leader)) if leader != node => {
                 self.answer(to, Err(RequestError::NotLeader { leader }), io);
             }
-            (false, _) => self.park(group, op, to),
+            (false, _) => self.park(group, op, to, until, io),
         }
     }
 
-    fn submit(&mut self, group: GroupId, op: Op, to: ReplyTo, io: &mut impl Outlet) {
+    fn submit(
+        &mut self,
+        group: GroupId,
+        op: Op,
+        to: ReplyTo,
+        until: Option<Tick>,
+        io: &mut impl Outlet,
+    ) {
         match op {
             Op::Read(query) => {
-                let Some(replica) = self.replica(group) else {
-                    return;
-                };
-                replica.reads_open.push(WaitingRead {
-                    query,
-                    reply_to: to,
-                });
+                let Some(replica) = self.replica(group) else { return };
+                let floor = replica.newest;
+                replica.reads_open.push_back(WaitingRead { query, reply_to: to, floor });
                 if replica.reads_open.len() == 1 {
                     self.reads_open.push(group);
                 }
             }
+            Op::Write(_) if self.persistence.is_stuck() => self.refuse(to, LOG_RETRY, io),
             Op::Write(data) => match self.raft.propose(group, data.clone()) {
-                Ok(id) => {
-                    self.metrics.proposals.add(1);
-                    let Some(replica) = self.replica(group) else {
-                        return;
-                    };
-                    replica.writes.push_back(WaitingWrite { id, reply_to: to });
-                }
+                Ok(id) => self.await_fate(group, id, to),
                 Err(multi_raft::ProposeError::UnknownGroup) => {
                     self.answer(to, Err(RequestError::UnknownGroup(group)), io);
                 }
                 Err(multi_raft::ProposeError::Refused(refused)) => match refused {
                     // Leadership was lost in this very turn: the event that says so is on its way.
-                    ProposeError::NotLeader {
-                        leader: Some(leader),
-                    } if leader != self.node => {
+                    ProposeError::NotLeader { leader: Some(leader) } if leader != self.node => {
                         self.answer(to, Err(RequestError::NotLeader { leader }), io);
                     }
-                    ProposeError::NotLeader { .. } => self.park(group, Op::Write(data), to),
-                    ProposeError::Busy => {
-                        self.metrics.requests_refused.add(1);
-                        let busy = RequestError::Busy {
-                            retry_after: BUSY_RETRY,
-                        };
-                        self.answer(to, Err(busy), io);
+                    ProposeError::NotLeader { .. } => {
+                        self.park(group, Op::Write(data), to, until, io);
                     }
+                    ProposeError::Busy => self.refuse(to, BUSY_RETRY, io),
                     ProposeError::TooLarge => self.answer(to, Err(RequestError::TooLarge), io),
                     ProposeError::Stopped => self.answer(to, Err(RequestError::Stopped), io),
                 },
@@ -81,38 +87,59 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    fn park(&mut self, group: GroupId, op: Op, reply_to: ReplyTo) {
-        let until = Tick(self.now.0 + self.limits.leaderless_wait_ticks);
-        let Some(replica) = self.replica(group) else {
-            return;
-        };
-        replica.parked.push_back(Parked {
-            until,
-            op,
-            reply_to,
-        });
-        if replica.parked.len() == 1 {
-            self.parked.push_back((until, group));
+    fn refuse(&mut self, to: ReplyTo, retry_after: Duration, io: &mut impl Outlet) {
+        self.metrics.requests_refused.add(1);
+        self.answer(to, Err(RequestError::Busy { retry_after }), io);
+    }
+
+    /// The write is in the log: its caller waits for what becomes of it.
+    fn await_fate(&mut self, group: GroupId, id: LogId, reply_to: ReplyTo) {
+        self.metrics.proposals.add(1);
+        let Some(replica) = self.replica(group) else { return };
+        replica.newest = id;
+        // Nearly always the last place; not after leading, losing leadership with a shortened log,
+        // and leading again.
+        let key = |id: LogId| (id.index, id.term);
+        let place = replica.writes.partition_point(|w| key(w.id) < key(id));
+        replica.writes.insert(place, WaitingWrite { id, reply_to });
+    }
+
+    /// Lets a request wait for a leader.
+    pub(crate) fn park(
+        &mut self,
+        group: GroupId,
+        op: Op,
+        reply_to: ReplyTo,
+        until: Option<Tick>,
+        io: &mut impl Outlet,
+    ) {
+        if self.parked_bytes > PARKED_BYTES_MAX {
+            return self.refuse(reply_to, BUSY_RETRY, io);
         }
+        let until = until.unwrap_or(Tick(self.now.0 + self.limits.leaderless_wait_ticks));
+        let bytes = op.bytes();
+        let Some(replica) = self.replica(group) else { return };
+        replica.parked.push_back(Parked { until, op, reply_to });
+        self.parked_bytes += bytes;
+        self.parked.insert((until, group));
     }
 
     /// A leader is known: the requests that waited for one go on.
     pub(crate) fn unpark(&mut self, group: GroupId, io: &mut impl Outlet) {
-        let Some(replica) = self.replica(group) else {
-            return;
-        };
+        let Some(replica) = self.replica(group) else { return };
         for parked in std::mem::take(&mut replica.parked) {
-            self.route(group, parked.op, parked.reply_to, io);
+            self.parked_bytes -= parked.op.bytes();
+            self.route(group, parked.op, parked.reply_to, Some(parked.until), io);
         }
     }
 
     /// Answers what has waited long enough.
     pub(crate) fn expire(&mut self, io: &mut impl Outlet) {
-        while let Some((at, group)) = self.parked.front().copied() {
+        while let Some((at, group)) = self.parked.first().copied() {
             if at > self.now {
                 break;
             }
-            self.parked.pop_front();
+            self.parked.pop_first();
             self.expire_parked(group, io);
         }
         while let Some((at, group, term)) = self.fates.front().copied() {
@@ -126,38 +153,25 @@ impl<S: Storage> Shard<S> {
 
     fn expire_parked(&mut self, group: GroupId, io: &mut impl Outlet) {
         let now = self.now;
-        loop {
-            let Some(replica) = self.replica(group) else {
+        while let Some(replica) = self.replica(group) {
+            if replica.parked.front().is_none_or(|p| p.until > now) {
                 return;
-            };
-            match replica.parked.front().map(|p| p.until) {
-                None => return,
-                Some(until) if until > now => {
-                    // In order of time, as every group's wait is equally long.
-                    let place = self.parked.partition_point(|(at, _)| *at <= until);
-                    self.parked.insert(place, (until, group));
-                    return;
-                }
-                Some(_) => {}
             }
-            if let Some(parked) = replica.parked.pop_front() {
-                self.answer(parked.reply_to, Err(RequestError::NoLeader), io);
-            }
+            let Some(parked) = replica.parked.pop_front() else { return };
+            self.parked_bytes -= parked.op.bytes();
+            self.answer(parked.reply_to, Err(RequestError::NoLeader), io);
         }
     }
 
     /// The fate of the writes up to `term` could not be learned in time.
     fn give_up(&mut self, group: GroupId, term: raft_core::Term, io: &mut impl Outlet) {
-        loop {
-            let Some(replica) = self.replica(group) else {
-                return;
-            };
-            if replica.writes.front().is_none_or(|w| w.id.term > term) {
-                return;
-            }
-            if let Some(WaitingWrite { id, reply_to }) = replica.writes.pop_front() {
-                self.answer(reply_to, Err(RequestError::Uncertain { id }), io);
-            }
+        let Some(replica) = self.replica(group) else { return };
+        let writes = std::mem::take(&mut replica.writes);
+        let (given_up, kept): (VecDeque<_>, _) =
+            writes.into_iter().partition(|w| w.id.term <= term);
+        replica.writes = kept;
+        for WaitingWrite { id, reply_to } in given_up {
+            self.answer(reply_to, Err(RequestError::Uncertain { id }), io);
         }
     }
 

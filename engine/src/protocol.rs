@@ -60,15 +60,7 @@ impl<'a> Door<'a> {
         view: &'a NodeView,
         unix_ms: u64,
     ) -> Self {
-        Self {
-            output,
-            requests,
-            outstanding: 0,
-            outstanding_max: 1024,
-            closing,
-            view,
-            unix_ms,
-        }
+        Self { output, requests, outstanding: 0, outstanding_max: 1024, closing, view, unix_ms }
     }
 
     /// Sends a request to a group. Its outcome comes through [`Protocol::on_outcome`], never from inside this call.

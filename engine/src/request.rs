@@ -14,6 +14,16 @@ pub enum Op {
     Read(Bytes),
 }
 
+impl Op {
+    /// The size of the command or query, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Write(bytes) | Self::Read(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// The answer to a request.
 pub type Outcome = Result<Bytes, RequestError>;
 

@@ -63,11 +63,8 @@ impl Ring {
     /// Takes all completions that have appeared, appending them to `out`.
     pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
         for cqe in self.uring.completion() {
-            let completion = Completion {
-                user_data: cqe.user_data(),
-                result: cqe.result(),
-                flags: cqe.flags(),
-            };
+            let completion =
+                Completion { user_data: cqe.user_data(), result: cqe.result(), flags: cqe.flags() };
             if completion.tag() == TAG_WAKE {
                 self.wake_armed = false;
             } else {
@@ -96,9 +93,7 @@ impl Ring {
         let result = match wait {
             Some(wait) => {
                 let timespec = Timespec::from(wait);
-                self.uring
-                    .submitter()
-                    .submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
+                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
             }
             None => self.uring.submitter().submit_and_wait(1),
         };

@@ -26,19 +26,12 @@ pub(crate) fn processors() -> Vec<usize> {
     let Ok(online) = CpuSet::online() else {
         return Vec::new();
     };
-    let mut all: Vec<_> = online
-        .iter()
-        .map(|l| (l.cpu, l.core, l.numa_node))
-        .collect();
+    let mut all: Vec<_> = online.iter().map(|l| (l.cpu, l.core, l.numa_node)).collect();
     all.sort_unstable();
     let mut cores = std::collections::BTreeSet::new();
     let (mut first, mut siblings) = (Vec::new(), Vec::new());
     for (cpu, core, node) in all {
-        if cores.insert((node, core)) {
-            first.push(cpu)
-        } else {
-            siblings.push(cpu)
-        }
+        if cores.insert((node, core)) { first.push(cpu) } else { siblings.push(cpu) }
     }
     first.append(&mut siblings);
     first

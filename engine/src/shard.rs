@@ -5,16 +5,17 @@
 //!
 //! A turn: ask for reads, then until nothing moves: send, persist, apply, look at events, answer reads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use multi_raft::{MultiRaft, MultiReady, Receipt};
+use multi_raft::{MultiRaft, MultiReady};
 use raft_core::{Config, Entry, GroupId, HardState, LogId, Message, NodeId, ReadId, Storage, Tick};
 
 use crate::error::StartError;
 use crate::mesh::{ReplyTo, Request};
 use crate::metrics::ShardMetrics;
+use crate::persist::{Persisted, Persistence};
 use crate::request::{Op, Outcome, RequestError};
 use crate::state_machine::{Replies, StateMachine};
 use crate::view::NodeView;
@@ -27,14 +28,13 @@ pub(crate) trait Outlet {
     /// Sends a message to the same group on another node. May be lost.
     fn send(&mut self, to: NodeId, group: GroupId, message: &Message);
 
-    /// Adds one atomic unit to the log; answers with the mark that says when it is durable, or nothing
-    /// if the log has failed for good.
+    /// Adds one atomic unit to the log.
     fn persist(
         &mut self,
         group: GroupId,
         hard_state: Option<HardState>,
         entries: &[Entry],
-    ) -> Option<u64>;
+    ) -> Persisted;
 
     /// Answers a request, exactly once.
     fn reply(&mut self, to: ReplyTo, outcome: Outcome);
@@ -63,6 +63,17 @@ pub(crate) struct WaitingWrite {
 pub(crate) struct WaitingRead {
     pub(crate) query: Bytes,
     pub(crate) reply_to: ReplyTo,
+    /// The newest entry of this leadership when the read came: the read is answered when that is
+    /// applied and nothing proposed later is, so that a caller's requests to a group keep their order.
+    pub(crate) floor: LogId,
+}
+
+/// The reads that share one confirmation.
+#[derive(Debug)]
+pub(crate) struct ReadBatch {
+    pub(crate) id: ReadId,
+    pub(crate) confirmed: bool,
+    pub(crate) reads: VecDeque<WaitingRead>,
 }
 
 /// A request that waits for a leader.
@@ -83,10 +94,14 @@ pub(crate) struct Replica {
     /// Campaigns first when the cluster starts.
     pub(crate) preferred: bool,
     pub(crate) members: Vec<NodeId>,
+    /// The newest entry of this leadership.
+    pub(crate) newest: LogId,
+    pub(crate) applied: raft_core::Index,
+    /// In order of index, then term: several leaderships of this node may wait at one place.
     pub(crate) writes: VecDeque<WaitingWrite>,
-    /// Reads that came in this turn: they share one round.
-    pub(crate) reads_open: Vec<WaitingRead>,
-    pub(crate) reads_asked: VecDeque<(ReadId, Vec<WaitingRead>)>,
+    /// Reads that came in this turn: they share one confirmation.
+    pub(crate) reads_open: VecDeque<WaitingRead>,
+    pub(crate) reads_asked: VecDeque<ReadBatch>,
     pub(crate) parked: VecDeque<Parked>,
 }
 
@@ -104,17 +119,19 @@ pub(crate) struct Shard<S: Storage> {
     pub(crate) next_read: u64,
     /// Groups with reads that came in this turn.
     pub(crate) reads_open: Vec<GroupId>,
-    /// Until when requests of a group are parked, in order of time.
-    pub(crate) parked: VecDeque<(Tick, GroupId)>,
+    /// Until when requests of a group are parked.
+    pub(crate) parked: BTreeSet<(Tick, GroupId)>,
+    /// Bytes of all parked requests.
+    pub(crate) parked_bytes: usize,
     /// Until when the fate of a group's writes up to a term is looked for, in order of time.
     pub(crate) fates: VecDeque<(Tick, GroupId, raft_core::Term)>,
-    /// Persist batches under way, and the mark at which each is durable.
-    in_flight: VecDeque<(u64, Receipt)>,
+    pub(crate) persistence: Persistence,
+    /// Groups led here.
+    led: u64,
     pub(crate) view: Arc<NodeView>,
     pub(crate) metrics: Arc<ShardMetrics>,
     pub(crate) replies: Replies,
     pub(crate) apply_scratch: Vec<(LogId, Bytes)>,
-    entry_scratch: Vec<Entry>,
     /// The log has failed: nothing is promised any more.
     pub(crate) failed: bool,
 }
@@ -134,14 +151,15 @@ impl<S: Storage> Shard<S> {
             requests: 0,
             next_read: 0,
             reads_open: Vec::new(),
-            parked: VecDeque::new(),
+            parked: BTreeSet::new(),
+            parked_bytes: 0,
             fates: VecDeque::new(),
-            in_flight: VecDeque::new(),
+            persistence: Persistence::default(),
+            led: 0,
             view,
             metrics,
             replies: Replies::default(),
             apply_scratch: Vec::new(),
-            entry_scratch: Vec::new(),
             failed: false,
         }
     }
@@ -155,12 +173,10 @@ impl<S: Storage> Shard<S> {
         storage: S,
         machine: Box<dyn StateMachine>,
     ) -> Result<(), StartError> {
-        self.raft
-            .create(group, config, storage)
-            .map_err(|error| match error {
-                multi_raft::CreateError::Boot(error) => StartError::Group { group, error },
-                multi_raft::CreateError::Exists => StartError::Config("a group is listed twice"),
-            })?;
+        self.raft.create(group, config, storage).map_err(|error| match error {
+            multi_raft::CreateError::Boot(error) => StartError::Group { group, error },
+            multi_raft::CreateError::Exists => StartError::Config("a group is listed twice"),
+        })?;
         let place = (group.0 / self.shards) as usize;
         if self.replicas.len() <= place {
             self.replicas.resize_with(place + 1, || None);
@@ -173,8 +189,10 @@ impl<S: Storage> Shard<S> {
             stopped: false,
             preferred: members.first() == Some(&self.node),
             members,
+            newest: LogId::default(),
+            applied: raft_core::Index(0),
             writes: VecDeque::new(),
-            reads_open: Vec::new(),
+            reads_open: VecDeque::new(),
             reads_asked: VecDeque::new(),
             parked: VecDeque::new(),
         });
@@ -185,10 +203,7 @@ impl<S: Storage> Shard<S> {
     /// This node's replica of a group, if it lives on this shard.
     pub(crate) fn replica(&mut self, group: GroupId) -> Option<&mut Replica> {
         let place = usize::try_from(group.0 / self.shards).ok()?;
-        self.replicas
-            .get_mut(place)?
-            .as_mut()
-            .filter(|r| r.id == group)
+        self.replicas.get_mut(place)?.as_mut().filter(|r| r.id == group)
     }
 
     /// All replicas of this shard, in ascending order of group.
@@ -206,12 +221,10 @@ impl<S: Storage> Shard<S> {
 
     /// When something is due next, if nothing else happens.
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let parked = self.parked.front().map(|(at, _)| *at);
+        let parked = self.parked.first().map(|(at, _)| *at);
         let fates = self.fates.front().map(|(at, _, _)| *at);
-        [self.raft.next_deadline(), parked, fates]
-            .into_iter()
-            .flatten()
-            .min()
+        let log = self.persistence.next_try(self.now);
+        [self.raft.next_deadline(), parked, fates, log].into_iter().flatten().min()
     }
 
     /// A message from the same group on another node.
@@ -220,17 +233,6 @@ impl<S: Storage> Shard<S> {
         if let Err(error) = self.raft.step(group, from, message) {
             self.metrics.peers_refused.add(1);
             tracing::debug!(%group, %from, %error, "message refused");
-        }
-    }
-
-    /// Everything up to this mark of the log is durable.
-    pub(crate) fn durable(&mut self, mark: u64) {
-        let mut newest = None;
-        while self.in_flight.front().is_some_and(|(at, _)| *at <= mark) {
-            newest = self.in_flight.pop_front();
-        }
-        if let Some((_, receipt)) = newest {
-            self.raft.persisted(receipt);
         }
     }
 
@@ -256,6 +258,10 @@ impl<S: Storage> Shard<S> {
             return false;
         }
         self.metrics.turns.add(1);
+        if !self.persist_backlog(io) {
+            self.fail(io);
+            return false;
+        }
         self.ask_for_reads(io);
         let mut ready = std::mem::take(&mut self.ready);
         let mut more = true;
@@ -276,7 +282,7 @@ impl<S: Storage> Shard<S> {
         }
         self.ready = ready;
         self.expire(io);
-        more
+        more || !self.reads_open.is_empty()
     }
 
     fn send(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) {
@@ -286,39 +292,6 @@ impl<S: Storage> Shard<S> {
                 io.send(batch.to, *group, message);
             }
         }
-    }
-
-    /// Hands everything to persist to the log, one atomic unit per group. False if the log has failed.
-    fn persist(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) -> bool {
-        let Some(receipt) = ready.receipt.take() else {
-            return true;
-        };
-        let mut mark = None;
-        let mut states = ready.hard_states.drain(..).peekable();
-        let mut entries = ready.entries_to_persist.drain(..).peekable();
-        loop {
-            // Both lists are in ascending order of group; either may skip a group.
-            let group = match (states.peek(), entries.peek()) {
-                (None, None) => break,
-                (Some((group, _)), None) | (None, Some((group, _))) => *group,
-                (Some((a, _)), Some((b, _))) => *a.min(b),
-            };
-            let state = states.next_if(|(g, _)| *g == group).map(|(_, state)| state);
-            self.entry_scratch.clear();
-            while let Some((_, entry)) = entries.next_if(|(g, _)| *g == group) {
-                self.entry_scratch.push(entry);
-            }
-            mark = io.persist(group, state, &self.entry_scratch);
-            if mark.is_none() {
-                return false;
-            }
-        }
-        self.entry_scratch.clear();
-        let mark = mark
-            .or_else(|| self.in_flight.back().map(|(mark, _)| *mark))
-            .unwrap_or(0);
-        self.in_flight.push_back((mark, receipt));
-        true
     }
 
     /// The log has failed for good: whoever waits learns what can be known.
@@ -334,6 +307,10 @@ impl<S: Storage> Shard<S> {
         for group in groups {
             self.stop_replica(group, io);
         }
+        self.parked.clear();
+        self.parked_bytes = 0;
+        self.fates.clear();
+        self.reads_open.clear();
     }
 
     /// Stops one replica: nothing is read or promised any more, and every caller is told.
@@ -342,36 +319,28 @@ impl<S: Storage> Shard<S> {
             return;
         };
         replica.stopped = true;
-        replica.leading = false;
         replica.leader = None;
+        let led = std::mem::take(&mut replica.leading);
         let writes = std::mem::take(&mut replica.writes);
-        let asked = std::mem::take(&mut replica.reads_asked)
-            .into_iter()
-            .flat_map(|(_, r)| r);
+        let asked = std::mem::take(&mut replica.reads_asked).into_iter().flat_map(|b| b.reads);
         let open = std::mem::take(&mut replica.reads_open);
         let parked = std::mem::take(&mut replica.parked);
         for write in writes {
-            self.answer(
-                write.reply_to,
-                Err(RequestError::Uncertain { id: write.id }),
-                io,
-            );
+            self.answer(write.reply_to, Err(RequestError::Uncertain { id: write.id }), io);
         }
-        let waiting = asked
-            .chain(open)
-            .map(|r| r.reply_to)
-            .chain(parked.into_iter().map(|p| p.reply_to));
+        let waiting =
+            asked.chain(open).map(|r| r.reply_to).chain(parked.into_iter().map(|p| p.reply_to));
         for reply_to in waiting.collect::<Vec<_>>() {
             self.answer(reply_to, Err(RequestError::Stopped), io);
         }
         self.view.note_leader(group, None);
-        self.count_led();
+        self.count_led(led, false);
     }
 
-    pub(crate) fn count_led(&self) {
-        self.metrics
-            .groups_led
-            .set(self.replicas().filter(|r| r.leading).count() as u64);
+    /// This node led a group, or did not, and leads it now, or does not.
+    pub(crate) fn count_led(&mut self, before: bool, now: bool) {
+        self.led = self.led + u64::from(now) - u64::from(before);
+        self.metrics.groups_led.set(self.led);
     }
 
     /// Gives a request its outcome.
@@ -387,13 +356,9 @@ impl<S: Storage> Shard<S> {
         if self.requests > self.limits.requests_max {
             self.metrics.requests_refused.add(1);
             let retry_after = std::time::Duration::from_millis(10);
-            return self.answer(
-                request.reply_to,
-                Err(RequestError::Busy { retry_after }),
-                io,
-            );
+            return self.answer(request.reply_to, Err(RequestError::Busy { retry_after }), io);
         }
-        self.route(request.group, request.op, request.reply_to, io);
+        self.route(request.group, request.op, request.reply_to, None, io);
     }
 }
 

@@ -62,11 +62,7 @@ impl<'a> ApplyBatch<'a> {
     /// A batch over these entries, whose replies go to `replies` (cleared first).
     pub fn new(entries: &'a [(LogId, Bytes)], replies: &'a mut Replies) -> Self {
         replies.clear();
-        Self {
-            entries,
-            next: 0,
-            replies,
-        }
+        Self { entries, next: 0, replies }
     }
 
     /// How many entries are left.

@@ -18,21 +18,13 @@ pub(crate) struct GroupLog {
 impl GroupLog {
     /// The log of `group`, which was found with this hard state when the WAL was opened.
     pub(crate) fn new(reader: LogReader, group: GroupId, hard: HardState, conf: ConfState) -> Self {
-        Self {
-            reader,
-            group,
-            hard,
-            conf,
-        }
+        Self { reader, group, hard, conf }
     }
 }
 
 impl Storage for GroupLog {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
-        Ok(InitialState {
-            hard: self.hard,
-            conf: self.conf.clone(),
-        })
+        Ok(InitialState { hard: self.hard, conf: self.conf.clone() })
     }
 
     fn entries(
@@ -58,9 +50,6 @@ impl Storage for GroupLog {
     }
 
     fn snapshot_meta(&self) -> SnapshotMeta {
-        SnapshotMeta {
-            conf: self.conf.clone(),
-            ..SnapshotMeta::default()
-        }
+        SnapshotMeta { conf: self.conf.clone(), ..SnapshotMeta::default() }
     }
 }

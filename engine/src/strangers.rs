@@ -37,21 +37,12 @@ pub(crate) enum StrangerNews {
 impl Strangers {
     /// Nobody yet.
     pub(crate) fn new() -> Self {
-        Self {
-            by_socket: BTreeMap::new(),
-        }
+        Self { by_socket: BTreeMap::new() }
     }
 
     /// A connection was accepted.
     pub(crate) fn add(&mut self, id: SocketId, peer: SocketAddr, now: Instant) {
-        self.by_socket.insert(
-            id,
-            Stranger {
-                peer,
-                until: now + HANDSHAKE_TIMEOUT,
-                leaving: None,
-            },
-        );
+        self.by_socket.insert(id, Stranger { peer, until: now + HANDSHAKE_TIMEOUT, leaving: None });
     }
 
     /// Bytes came in.
@@ -110,11 +101,7 @@ impl Strangers {
         while self.by_socket.len() > STRANGERS_MAX
             || self.next_deadline().is_some_and(|at| at <= now)
         {
-            let oldest = self
-                .by_socket
-                .iter()
-                .min_by_key(|(_, s)| s.until)
-                .map(|(id, _)| *id);
+            let oldest = self.by_socket.iter().min_by_key(|(_, s)| s.until).map(|(id, _)| *id);
             let Some(id) = oldest else { return };
             self.by_socket.remove(&id);
             sockets.close(id, false);

@@ -61,15 +61,10 @@ impl NodeView {
             node,
             cluster_id,
             leaders: groups.iter().map(|_| AtomicU64::new(0)).collect(),
-            connected: nodes
-                .iter()
-                .map(|n| AtomicBool::new(n.id == node))
-                .collect(),
+            connected: nodes.iter().map(|n| AtomicBool::new(n.id == node)).collect(),
             nodes,
             groups,
-            shards: (0..shards)
-                .map(|_| Arc::new(ShardMetrics::default()))
-                .collect(),
+            shards: (0..shards).map(|_| Arc::new(ShardMetrics::default())).collect(),
             fsync,
             started: Instant::now(),
         }

@@ -35,9 +35,7 @@ impl StateMachine for Journal {
 
 /// Addresses that were free a moment ago.
 fn nodes() -> Vec<NodeSpec> {
-    let listeners: Vec<_> = (0..3)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
+    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let spec = |(place, listener): (usize, &TcpListener)| NodeSpec {
         id: NodeId(place as u64 + 1),
         peer_addr: listener.local_addr().unwrap(),
@@ -49,25 +47,15 @@ fn nodes() -> Vec<NodeSpec> {
 fn start(node: u64, nodes: &[NodeSpec], folder: &Path) -> Engine {
     let all = [NodeId(1), NodeId(2), NodeId(3)];
     let rotated = |id: u64| (0..3).map(|k| all[(id as usize + k) % 3]).collect();
-    let groups = (1..=GROUPS).map(|id| GroupSpec {
-        id: GroupId(id),
-        replicas: rotated(id),
-    });
+    let groups = (1..=GROUPS).map(|id| GroupSpec { id: GroupId(id), replicas: rotated(id) });
     let config = EngineConfig {
         groups: groups.collect(),
         shards: SHARDS,
         pin: false,
         segment_bytes: 1 << 20,
-        ..EngineConfig::new(
-            NodeId(node),
-            nodes.to_vec(),
-            folder.join(format!("node-{node}")),
-        )
+        ..EngineConfig::new(NodeId(node), nodes.to_vec(), folder.join(format!("node-{node}")))
     };
-    Engine::builder(config)
-        .state_machine(|_| Box::<Journal>::default())
-        .start()
-        .unwrap()
+    Engine::builder(config).state_machine(|_| Box::<Journal>::default()).start().unwrap()
 }
 
 /// Asks the leader, wherever it is, until it answers.
@@ -100,10 +88,7 @@ fn three_nodes_agree_and_come_back() {
     // Any node answers the same, in the order of the writes, whoever leads.
     let expected: Vec<u8> = (0..50).collect();
     for group in 1..=GROUPS {
-        assert_eq!(
-            ask(&clients, |c| c.read(GroupId(group), vec![]).wait()),
-            expected
-        );
+        assert_eq!(ask(&clients, |c| c.read(GroupId(group), vec![]).wait()), expected);
     }
     for engine in engines {
         engine.shutdown();
@@ -111,24 +96,16 @@ fn three_nodes_agree_and_come_back() {
     let engines: Vec<Engine> = (1..=3).map(|n| start(n, &nodes, folder.path())).collect();
     let clients: Vec<Client> = engines.iter().map(Engine::client).collect();
     for group in 1..=GROUPS {
-        assert_eq!(
-            ask(&clients, |c| c.read(GroupId(group), vec![]).wait()),
-            expected
-        );
+        assert_eq!(ask(&clients, |c| c.read(GroupId(group), vec![]).wait()), expected);
     }
 }
 
 #[test]
 fn a_handle_works_without_leaving_its_shard() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let config = EngineConfig {
-        shards: 2,
-        ..EngineConfig::single(folder.path(), 4)
-    };
-    let engine = Engine::builder(config)
-        .state_machine(|_| Box::<Journal>::default())
-        .start()
-        .unwrap();
+    let config = EngineConfig { shards: 2, ..EngineConfig::single(folder.path(), 4) };
+    let engine =
+        Engine::builder(config).state_machine(|_| Box::<Journal>::default()).start().unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     let accepted = engine.run_on(1, move |handle| {
         assert_eq!(handle.shard(), 1);
@@ -138,9 +115,7 @@ fn a_handle_works_without_leaving_its_shard() {
             // Group 2 lives on the other shard: the same call, over the mesh.
             then.clone().write(GroupId(2), vec![8], move |written| {
                 assert!(written.is_ok());
-                then.read(GroupId(2), vec![], move |answer| {
-                    sender.send(answer).unwrap()
-                });
+                then.read(GroupId(2), vec![], move |answer| sender.send(answer).unwrap());
             });
         });
     });
@@ -164,10 +139,7 @@ fn an_idle_node_does_not_turn() {
     let before = view.shards()[0].turns.read();
     std::thread::sleep(Duration::from_millis(500));
     let turns = view.shards()[0].turns.read() - before;
-    assert!(
-        turns < 5,
-        "an idle shard turned {turns} times in half a second"
-    );
+    assert!(turns < 5, "an idle shard turned {turns} times in half a second");
 }
 
 #[test]
@@ -180,10 +152,7 @@ fn what_keeps_a_node_from_starting_is_said_in_one_sentence() {
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
     let error = start(EngineConfig::single(&file, 1));
-    assert!(
-        error.contains("cannot be used") && error.contains("choose a folder"),
-        "{error}"
-    );
+    assert!(error.contains("cannot be used") && error.contains("choose a folder"), "{error}");
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut nodes = nodes();

@@ -18,14 +18,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("engine", &["raft-core", "multi-raft", "wal", "net"]),
     ("flaredb", &["engine"]),
     ("chainfire", &["raft-core", "wal", "net"]),
-    (
-        "sim",
-        &["raft-core", "multi-raft", "wal", "net", "engine", "flaredb"],
-    ),
-    (
-        "bench",
-        &["raft-core", "multi-raft", "wal", "net", "engine", "flaredb"],
-    ),
+    ("sim", &["raft-core", "multi-raft", "wal", "net", "engine", "flaredb"]),
+    ("bench", &["raft-core", "multi-raft", "wal", "net", "engine", "flaredb"]),
 ];
 
 /// The pure crates may depend on these foreign crates and no others.
@@ -60,28 +54,16 @@ const FILE_LINES_MAX: usize = 500;
 const LINE_COLUMNS_MAX: usize = 100;
 
 /// Words that a finished file does not hold, in halves so that this file does not hold them either.
-const UNFINISHED: &[&str] = &[
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("to", "do!("),
-    concat!("#[ig", "nore"),
-];
+const UNFINISHED: &[&str] =
+    &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!("), concat!("#[ig", "nore")];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
 fn packages() -> Vec<Package> {
     let manifest = root().join("Cargo.toml");
-    MetadataCommand::new()
-        .manifest_path(manifest)
-        .no_deps()
-        .exec()
-        .unwrap()
-        .packages
+    MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap().packages
 }
 
 /// All files of the repository with this ending, by path from the top, with their text.
@@ -96,11 +78,7 @@ fn files(ending: &str) -> BTreeMap<String, String> {
                 }
             } else if name.ends_with(ending) {
                 let text = fs::read_to_string(&path).unwrap();
-                let from_top = path
-                    .strip_prefix(top)
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned();
+                let from_top = path.strip_prefix(top).unwrap().to_string_lossy().into_owned();
                 found.insert(from_top, text);
             }
         }
@@ -112,10 +90,7 @@ fn files(ending: &str) -> BTreeMap<String, String> {
 }
 
 fn listed<'a>(table: &[(&str, &'a [&'a str])], name: &str) -> Option<&'a [&'a str]> {
-    table
-        .iter()
-        .find(|(n, _)| *n == name)
-        .map(|(_, allowed)| *allowed)
+    table.iter().find(|(n, _)| *n == name).map(|(_, allowed)| *allowed)
 }
 
 /// Complaints about one import of one crate.
@@ -141,15 +116,13 @@ fn import_complaints(importer: &str, imported: &str, for_tests_only: bool) -> Ve
 
 /// Lines of code in which a word occurs as a path or an import; comments may say what they like.
 fn named_in_code(text: &str, word: &str) -> bool {
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .any(|line| {
-            line.match_indices(word).any(|(at, _)| {
-                let rest = &line[at + word.len()..];
-                let before = line[..at].chars().next_back();
-                rest.starts_with("::") && !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
-            })
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
+        line.match_indices(word).any(|(at, _)| {
+            let rest = &line[at + word.len()..];
+            let before = line[..at].chars().next_back();
+            rest.starts_with("::") && !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
         })
+    })
 }
 
 fn may_name_glommio(path: &str) -> bool {
@@ -192,10 +165,7 @@ fn unfinished_complaints(path: &str, text: &str) -> Vec<String> {
 
 /// The targets of the local links of a Markdown text.
 fn local_links(text: &str) -> Vec<String> {
-    let targets = text
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets
         .map(|target| target.split(['#', ' ']).next().unwrap_or_default())
         .filter(|target| !target.is_empty() && !target.contains("://"))
@@ -205,10 +175,7 @@ fn local_links(text: &str) -> Vec<String> {
 }
 
 fn takes_workspace_lints(manifest: &str) -> bool {
-    let mut lines = manifest
-        .lines()
-        .map(str::trim)
-        .skip_while(|line| *line != "[lints]");
+    let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "[lints]");
     lines.next().is_some() && lines.next().is_some_and(|line| line == "workspace = true")
 }
 
@@ -229,11 +196,7 @@ fn crates_import_only_whom_they_may() {
             complaints.extend(import_complaints(&package.name, &import.name, tests_only));
         }
     }
-    assert!(
-        packages.len() >= 7,
-        "cargo knows only {} crates",
-        packages.len()
-    );
+    assert!(packages.len() >= 7, "cargo knows only {} crates", packages.len());
     assert_none(&complaints);
 }
 
@@ -253,23 +216,14 @@ fn the_runtime_and_the_ring_are_named_where_they_live() {
 
 #[test]
 fn pure_crates_have_no_clock_thread_or_unordered_map() {
-    let foreign = [
-        "HashMap",
-        "HashSet",
-        "Instant",
-        "SystemTime",
-        "std::thread",
-        "std::net",
-    ];
+    let foreign = ["HashMap", "HashSet", "Instant", "SystemTime", "std::thread", "std::net"];
     let mut complaints = Vec::new();
     let pure = ["engine/raft-core/src/", "engine/multi-raft/src/"];
     for (path, text) in files(".rs") {
         if !pure.iter().any(|folder| path.starts_with(folder)) {
             continue;
         }
-        let code = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"));
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
             for word in foreign.iter().filter(|word| line.contains(**word)) {
                 complaints.push(format!("{path}: {word}: {}", line.trim()));
@@ -295,33 +249,20 @@ fn the_top_level_is_as_agreed() {
     let agreed: BTreeSet<String> = TOP.iter().map(|&name| name.to_owned()).collect();
     let extra: Vec<_> = found.difference(&agreed).collect();
     let missing: Vec<_> = agreed.difference(&found).collect();
-    assert!(
-        extra.is_empty() && missing.is_empty(),
-        "extra: {extra:?}, missing: {missing:?}"
-    );
+    assert!(extra.is_empty() && missing.is_empty(), "extra: {extra:?}, missing: {missing:?}");
 }
 
 #[test]
 fn files_and_lines_are_of_readable_length() {
     let sources = files(".rs");
     assert!(sources.len() > 20, "only {} sources found", sources.len());
-    assert_none(
-        &sources
-            .iter()
-            .flat_map(|(p, t)| length_complaints(p, t))
-            .collect::<Vec<_>>(),
-    );
+    assert_none(&sources.iter().flat_map(|(p, t)| length_complaints(p, t)).collect::<Vec<_>>());
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let sources = files(".rs")
-        .into_iter()
-        .chain(files(".toml"))
-        .chain(files(".md"));
-    let complaints: Vec<_> = sources
-        .flat_map(|(p, t)| unfinished_complaints(&p, &t))
-        .collect();
+    let sources = files(".rs").into_iter().chain(files(".toml")).chain(files(".md"));
+    let complaints: Vec<_> = sources.flat_map(|(p, t)| unfinished_complaints(&p, &t)).collect();
     assert_none(&complaints);
 }
 
@@ -362,44 +303,19 @@ fn the_import_rules_bite() {
 
 #[test]
 fn the_text_rules_bite() {
-    assert!(named_in_code(
-        concat!("use glom", "mio::Executor;"),
-        "glommio"
-    ));
-    assert!(named_in_code(
-        concat!("let r = ::io_", "uring::IoUring::new(2);"),
-        "io_uring"
-    ));
-    assert!(!named_in_code(
-        concat!("// glom", "mio::Executor\nmy_glom", "mio::x"),
-        "glommio"
-    ));
+    assert!(named_in_code(concat!("use glom", "mio::Executor;"), "glommio"));
+    assert!(named_in_code(concat!("let r = ::io_", "uring::IoUring::new(2);"), "io_uring"));
+    assert!(!named_in_code(concat!("// glom", "mio::Executor\nmy_glom", "mio::x"), "glommio"));
     assert!(may_name_io_uring("wal/src/uring.rs") && !may_name_io_uring("wal/src/lib.rs"));
     assert!(!may_name_io_uring("engine/flaredb/tests/x.rs"));
 
-    assert_eq!(
-        length_complaints("x.rs", &"x\n".repeat(FILE_LINES_MAX)).len(),
-        0
-    );
-    assert_eq!(
-        length_complaints("x.rs", &"x\n".repeat(FILE_LINES_MAX + 1)).len(),
-        1
-    );
-    assert_eq!(
-        length_complaints("x.rs", &"é".repeat(LINE_COLUMNS_MAX + 1)).len(),
-        1
-    );
-    assert_eq!(
-        unfinished_complaints("x.rs", &format!("a\n// {}", UNFINISHED[0])).len(),
-        1
-    );
+    assert_eq!(length_complaints("x.rs", &"x\n".repeat(FILE_LINES_MAX)).len(), 0);
+    assert_eq!(length_complaints("x.rs", &"x\n".repeat(FILE_LINES_MAX + 1)).len(), 1);
+    assert_eq!(length_complaints("x.rs", &"é".repeat(LINE_COLUMNS_MAX + 1)).len(), 1);
+    assert_eq!(unfinished_complaints("x.rs", &format!("a\n// {}", UNFINISHED[0])).len(), 1);
 
-    assert!(takes_workspace_lints(
-        "[package]\n\n[lints]\nworkspace = true\n"
-    ));
-    assert!(!takes_workspace_lints(
-        "[package]\n[lints.rust]\nworkspace = true\n"
-    ));
+    assert!(takes_workspace_lints("[package]\n\n[lints]\nworkspace = true\n"));
+    assert!(!takes_workspace_lints("[package]\n[lints.rust]\nworkspace = true\n"));
     let links = local_links("[a](x.md#part) [b](https://e.org/y) ![c](z.png \"t\") [d](#here)");
     assert_eq!(links, ["x.md", "z.png"]);
 }

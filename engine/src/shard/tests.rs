@@ -19,10 +19,7 @@ struct MemLog(Rc<RefCell<(HardState, Vec<Entry>)>>);
 impl Storage for MemLog {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let voters = vec![NodeId(1), NodeId(2), NodeId(3)];
-        Ok(InitialState {
-            hard: self.0.borrow().0,
-            conf: ConfState { voters },
-        })
+        Ok(InitialState { hard: self.0.borrow().0, conf: ConfState { voters } })
     }
     fn entries(
         &self,
@@ -40,9 +37,7 @@ impl Storage for MemLog {
             return Ok(Term(0));
         }
         let log = &self.0.borrow().1;
-        log.get(index.0 as usize - 1)
-            .map(|e| e.id.term)
-            .ok_or(StorageError::Unavailable)
+        log.get(index.0 as usize - 1).map(|e| e.id.term).ok_or(StorageError::Unavailable)
     }
     fn first_index(&self) -> Index {
         Index(1)
@@ -81,6 +76,7 @@ struct World {
     log: MemLog,
     mark: u64,
     log_fails: bool,
+    log_is_full: bool,
 }
 
 impl Outlet for World {
@@ -92,9 +88,12 @@ impl Outlet for World {
         _: GroupId,
         hard_state: Option<HardState>,
         entries: &[Entry],
-    ) -> Option<u64> {
+    ) -> Persisted {
         if self.log_fails {
-            return None;
+            return Persisted::Failed;
+        }
+        if self.log_is_full {
+            return Persisted::Later;
         }
         let mut log = self.log.0.borrow_mut();
         if let Some(hard) = hard_state {
@@ -105,14 +104,10 @@ impl Outlet for World {
             log.1.extend_from_slice(entries);
         }
         self.mark += 1;
-        Some(self.mark)
+        Persisted::At(self.mark)
     }
     fn reply(&mut self, to: ReplyTo, outcome: Outcome) {
-        let ReplyTo::Shard {
-            caller: Caller::Connection { ticket, .. },
-            ..
-        } = to
-        else {
+        let ReplyTo::Shard { caller: Caller::Connection { ticket, .. }, .. } = to else {
             panic!("the tests ask as connections");
         };
         let before = self.outcomes.insert(ticket.0, outcome);
@@ -143,15 +138,9 @@ impl Cluster {
             })
             .collect();
         let replicas = vec![NodeId(1), NodeId(2), NodeId(3)];
-        let groups = vec![GroupSpec {
-            id: GROUP,
-            replicas: replicas.clone(),
-        }];
-        let limits = ShardLimits {
-            leaderless_wait_ticks: 70,
-            fate_wait_ticks: 200,
-            requests_max: 100,
-        };
+        let groups = vec![GroupSpec { id: GROUP, replicas: replicas.clone() }];
+        let limits =
+            ShardLimits { leaderless_wait_ticks: 70, fate_wait_ticks: 200, requests_max: 100 };
         let member = |id| {
             let view = NodeView::new(
                 NodeId(id),
@@ -165,20 +154,10 @@ impl Cluster {
             let (world, journal) = (World::default(), Rc::default());
             let machine = Box::new(Journal(Rc::clone(&journal)));
             let config = Config::new(NodeId(id));
-            shard
-                .create(GROUP, replicas.clone(), config, world.log.clone(), machine)
-                .unwrap();
-            Member {
-                shard,
-                world,
-                journal,
-            }
+            shard.create(GROUP, replicas.clone(), config, world.log.clone(), machine).unwrap();
+            Member { shard, world, journal }
         };
-        Self {
-            members: (1..=3).map(member).collect(),
-            cut_off: None,
-            now: 0,
-        }
+        Self { members: (1..=3).map(member).collect(), cut_off: None, now: 0 }
     }
 
     /// A cluster in which node 1 leads.
@@ -193,26 +172,37 @@ impl Cluster {
     /// Turns everybody until nobody has anything to say.
     fn settle(&mut self) {
         for _ in 0..100 {
-            let mut quiet = true;
-            for place in 0..self.members.len() {
-                let Member { shard, world, .. } = &mut self.members[place];
-                shard.durable(world.mark);
-                let more = shard.turn(world);
-                quiet &= !more && world.sent.is_empty() && shard.in_flight.is_empty();
-                for (to, group, message) in std::mem::take(&mut world.sent) {
-                    let there = to.0 as usize - 1;
-                    if self.cut_off.is_none_or(|cut| cut != place && cut != there) {
-                        self.members[there]
-                            .shard
-                            .step(group, NodeId(place as u64 + 1), message);
-                    }
-                }
-            }
-            if quiet {
+            if self.turn_all() {
                 return;
             }
         }
         panic!("the cluster does not come to rest");
+    }
+
+    /// One turn of everybody. True if nobody has anything to say.
+    fn turn_all(&mut self) -> bool {
+        let mut quiet = true;
+        for place in 0..self.members.len() {
+            let Member { shard, world, .. } = &mut self.members[place];
+            shard.durable(world.mark);
+            let more = shard.turn(world);
+            let settled = shard.failed || shard.persistence.is_idle();
+            quiet &= !more && world.sent.is_empty() && settled;
+            for (to, group, message) in std::mem::take(&mut world.sent) {
+                let there = to.0 as usize - 1;
+                if self.cut_off.is_none_or(|cut| cut != place && cut != there) {
+                    self.members[there].shard.step(group, NodeId(place as u64 + 1), message);
+                }
+            }
+        }
+        quiet
+    }
+
+    /// Turns everybody a few times, although a log takes nothing.
+    fn settle_stuck(&mut self) {
+        for _ in 0..10 {
+            self.turn_all();
+        }
     }
 
     fn pass(&mut self, ticks: u64) {
@@ -226,20 +216,10 @@ impl Cluster {
     }
 
     fn ask(&mut self, place: usize, ticket: u64, op: Op) {
-        let caller = Caller::Connection {
-            key: 1,
-            ticket: Ticket(ticket),
-        };
+        let caller = Caller::Connection { key: 1, ticket: Ticket(ticket) };
         let reply_to = ReplyTo::Shard { shard: 0, caller };
         let Member { shard, world, .. } = &mut self.members[place];
-        shard.request(
-            Request {
-                group: GROUP,
-                op,
-                reply_to,
-            },
-            world,
-        );
+        shard.request(Request { group: GROUP, op, reply_to }, world);
     }
 
     fn write(&mut self, place: usize, ticket: u64) {
@@ -254,11 +234,7 @@ impl Cluster {
         let cut = self.cut_off;
         let leads =
             |(p, m): &(usize, &Member)| Some(*p) != cut && m.shard.replicas().all(|r| r.leading);
-        self.members
-            .iter()
-            .enumerate()
-            .find(leads)
-            .map(|(place, _)| place)
+        self.members.iter().enumerate().find(leads).map(|(place, _)| place)
     }
 
     fn assert_equal_journals(&self, expected: &[u8]) {
@@ -302,10 +278,7 @@ fn a_follower_names_the_leader() {
     let mut cluster = Cluster::led();
     cluster.write(1, 1);
     let leader = NodeId(1);
-    assert_eq!(
-        cluster.outcome(1, 1),
-        Some(&Err(RequestError::NotLeader { leader }))
-    );
+    assert_eq!(cluster.outcome(1, 1), Some(&Err(RequestError::NotLeader { leader })));
 }
 
 #[test]
@@ -341,10 +314,7 @@ fn a_write_without_a_quorum_is_never_called_untouched() {
     assert_eq!(cluster.outcome(0, 1), None, "its fate is still looked for");
     cluster.pass(250);
     let id = LogId::new(Term(1), Index(2));
-    assert_eq!(
-        cluster.outcome(0, 1),
-        Some(&Err(RequestError::Uncertain { id }))
-    );
+    assert_eq!(cluster.outcome(0, 1), Some(&Err(RequestError::Uncertain { id })));
     assert_eq!(cluster.outcome(0, 2), Some(&Err(RequestError::NoLeader)));
 }
 
@@ -357,17 +327,11 @@ fn a_write_whose_place_was_taken_is_certainly_not_applied() {
     let leader = cluster.leader().unwrap();
     cluster.write(leader, 7);
     cluster.settle();
-    assert_eq!(
-        cluster.outcome(leader, 7),
-        Some(&Ok(Bytes::from_static(&[1])))
-    );
+    assert_eq!(cluster.outcome(leader, 7), Some(&Ok(Bytes::from_static(&[1]))));
     cluster.cut_off = None;
     cluster.pass(40);
     let leader = NodeId(leader as u64 + 1);
-    assert_eq!(
-        cluster.outcome(0, 1),
-        Some(&Err(RequestError::NotLeader { leader }))
-    );
+    assert_eq!(cluster.outcome(0, 1), Some(&Err(RequestError::NotLeader { leader })));
     cluster.assert_equal_journals(&[7]);
 }
 
@@ -379,9 +343,7 @@ fn a_write_that_another_leader_commits_is_answered_with_the_truth() {
     let Member { shard, world, .. } = &mut cluster.members[0];
     shard.turn(world);
     for (to, group, message) in std::mem::take(&mut world.sent) {
-        cluster.members[to.0 as usize - 1]
-            .shard
-            .step(group, NodeId(1), message);
+        cluster.members[to.0 as usize - 1].shard.step(group, NodeId(1), message);
     }
     cluster.cut_off = Some(0);
     cluster.pass(240);
@@ -402,10 +364,7 @@ fn a_failed_log_tells_every_caller_what_is_known() {
     cluster.settle();
     let id = LogId::new(Term(1), Index(2));
     assert_eq!(cluster.outcome(0, 1), Some(&Err(RequestError::Stopped)));
-    assert_eq!(
-        cluster.outcome(0, 2),
-        Some(&Err(RequestError::Uncertain { id }))
-    );
+    assert_eq!(cluster.outcome(0, 2), Some(&Err(RequestError::Uncertain { id })));
     cluster.write(0, 3);
     assert_eq!(cluster.outcome(0, 3), Some(&Err(RequestError::Stopped)));
     cluster.pass(250);
@@ -418,10 +377,112 @@ fn too_many_requests_are_refused_at_the_door() {
     for ticket in 0..101 {
         cluster.write(0, ticket);
     }
-    assert!(matches!(
-        cluster.outcome(0, 100),
-        Some(Err(RequestError::Busy { .. }))
-    ));
+    assert!(matches!(cluster.outcome(0, 100), Some(Err(RequestError::Busy { .. }))));
     cluster.settle();
     assert!(matches!(cluster.outcome(0, 99), Some(Ok(_))));
+}
+
+#[test]
+fn a_caller_sees_its_own_writes_and_not_its_later_ones() {
+    let mut cluster = Cluster::led();
+    // One burst: read, write, read, write, read. Every read stands where it was asked.
+    cluster.ask(0, 1, Op::Read(Bytes::new()));
+    cluster.write(0, 2);
+    cluster.ask(0, 3, Op::Read(Bytes::new()));
+    cluster.write(0, 4);
+    cluster.ask(0, 5, Op::Read(Bytes::new()));
+    cluster.settle();
+    for (ticket, seen) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
+        assert_eq!(cluster.outcome(0, ticket), Some(&Ok(Bytes::from(vec![seen]))), "{ticket}");
+    }
+}
+
+#[test]
+fn a_write_that_is_committed_confirms_the_reads_before_it() {
+    let mut cluster = Cluster::led();
+    cluster.ask(0, 1, Op::Read(Bytes::new()));
+    cluster.write(0, 2);
+    // Every heartbeat is lost; the appends alone must do.
+    for _ in 0..20 {
+        for place in 0..3 {
+            let Member { shard, world, .. } = &mut cluster.members[place];
+            shard.durable(world.mark);
+            shard.turn(world);
+            for (to, group, message) in std::mem::take(&mut world.sent) {
+                if !matches!(message, Message::Heartbeat(_)) {
+                    let there = &mut cluster.members[to.0 as usize - 1];
+                    there.shard.step(group, NodeId(place as u64 + 1), message);
+                }
+            }
+        }
+    }
+    assert_eq!(cluster.outcome(0, 1), Some(&Ok(Bytes::from_static(&[0]))));
+    assert_eq!(cluster.outcome(0, 2), Some(&Ok(Bytes::from_static(&[1]))));
+}
+
+#[test]
+fn writes_of_two_leaderships_at_one_place_get_their_own_answers() {
+    let mut cluster = Cluster::led();
+    // Node 1 proposes to nobody, loses its place in the log, and leads again before it gives up.
+    cluster.cut_off = Some(0);
+    for ticket in 1..=5 {
+        cluster.write(0, ticket);
+    }
+    let mut waited = 0;
+    while cluster.leader().is_none() {
+        cluster.pass(1);
+        waited += 1;
+        assert!(waited < 400, "nobody is elected");
+    }
+    let other = cluster.leader().unwrap();
+    // The empty entry that opens the other's term takes the first place at node 1, uncommitted there.
+    let term = cluster.members[other].shard.raft.status(GROUP).unwrap().hard.term;
+    let id = LogId::new(term, Index(2));
+    let entry = Entry { id, kind: raft_core::EntryKind::NoOp, data: Bytes::new() };
+    let append = Message::AppendEntries(raft_core::AppendEntries {
+        term,
+        prev: LogId::new(Term(1), Index(1)),
+        commit: Index(1),
+        entries: vec![entry],
+    });
+    cluster.members[0].shard.step(GROUP, NodeId(other as u64 + 1), append);
+    cluster.cut_off = Some(other);
+    cluster.settle();
+    cluster.pass(110);
+    cluster.members[0].shard.raft.campaign(GROUP).unwrap();
+    cluster.settle();
+    assert!(cluster.members[0].shard.replica(GROUP).unwrap().leading);
+    for ticket in 11..=14 {
+        cluster.write(0, ticket);
+    }
+    cluster.pass(30);
+    cluster.cut_off = None;
+    cluster.pass(400);
+    cluster.assert_equal_journals(&[11, 12, 13, 14]);
+    for ticket in 11..=14 {
+        assert!(matches!(cluster.outcome(0, ticket), Some(Ok(_))), "{ticket}");
+    }
+    for ticket in 1..=5 {
+        assert!(matches!(cluster.outcome(0, ticket), Some(Err(_))), "{ticket}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_nothing_else() {
+    let mut cluster = Cluster::led();
+    cluster.members[0].world.log_is_full = true;
+    cluster.write(0, 1);
+    cluster.settle_stuck();
+    cluster.write(0, 2);
+    assert!(matches!(cluster.outcome(0, 2), Some(Err(RequestError::Busy { .. }))));
+    // The others hold the entry: it is committed, and applied here once it is durable here.
+    assert_eq!(cluster.outcome(0, 1), None);
+    cluster.members[0].world.log_is_full = false;
+    cluster.pass(20);
+    assert_eq!(cluster.outcome(0, 1), Some(&Ok(Bytes::from_static(&[1]))));
+    cluster.write(0, 3);
+    cluster.settle();
+    assert_eq!(cluster.outcome(0, 3), Some(&Ok(Bytes::from_static(&[2]))));
+    cluster.pass(5);
+    cluster.assert_equal_journals(&[1, 3]);
 }
