@@ -97,12 +97,7 @@ struct StartOptions {
 
 impl StartOptions {
     fn config(&self) -> Result<Config, ConfigError> {
-        let file = self
-            .config
-            .as_deref()
-            .map(Partial::from_file)
-            .transpose()?
-            .unwrap_or_default();
+        let file = self.config.as_deref().map(Partial::from_file).transpose()?.unwrap_or_default();
         let environment = Partial::from_environment(std::env::vars())?;
         let flags = Partial {
             node: self.node,
@@ -199,8 +194,6 @@ fn stop_flag() -> Arc<AtomicBool> {
 fn log_to_stderr(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // A second subscriber is refused; the first one goes on.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -163,18 +163,13 @@ impl Partial {
     /// # Errors
     /// The file cannot be read, is no TOML, or has a key that is no setting.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-            path: path.to_owned(),
-            error,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
         toml::from_str(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.unwrap_or_default().matches('\n').count() + 1;
             let message = error.message().replace('\n', " ");
-            ConfigError::Toml {
-                path: path.to_owned(),
-                message: format!("line {line}: {message}"),
-            }
+            ConfigError::Toml { path: path.to_owned(), message: format!("line {line}: {message}") }
         })
     }
 
@@ -218,20 +213,13 @@ fn number<T: std::str::FromStr>(key: &'static str, value: &str) -> Result<T, Con
 }
 
 fn bad(key: &'static str, value: impl ToString, why: &'static str) -> ConfigError {
-    ConfigError::Value {
-        key,
-        value: value.to_string(),
-        why,
-    }
+    ConfigError::Value { key, value: value.to_string(), why }
 }
 
 /// A number if it is one, else a word.
 #[must_use]
 pub fn number_or_word(value: &str) -> NumberOrWord {
-    value.parse().map_or_else(
-        |_| NumberOrWord::Word(value.to_owned()),
-        NumberOrWord::Number,
-    )
+    value.parse().map_or_else(|_| NumberOrWord::Word(value.to_owned()), NumberOrWord::Number)
 }
 
 /// Nodes on one line: `1=peer/client,2=peer/client`.
@@ -249,13 +237,7 @@ pub fn nodes(line: &str) -> Result<Vec<NodeEntry>, ConfigError> {
         })
     };
     let all: Option<Vec<_>> = line.split(',').map(one).collect();
-    all.ok_or_else(|| {
-        bad(
-            "nodes",
-            line,
-            "it has the form 1=peer:port/client:port,2=...",
-        )
-    })
+    all.ok_or_else(|| bad("nodes", line, "it has the form 1=peer:port/client:port,2=..."))
 }
 
 /// Takes each setting from the last origin that has it, and notes which that was.
@@ -270,13 +252,8 @@ impl Merge<'_> {
         key: &'static str,
         of: impl Fn(&Partial) -> Option<&T>,
     ) -> Option<T> {
-        let given = self
-            .layers
-            .iter()
-            .rev()
-            .find_map(|(layer, o)| Some((of(layer)?, *o)));
-        self.origins
-            .insert(key, given.map_or(Origin::Default, |(_, origin)| origin));
+        let given = self.layers.iter().rev().find_map(|(layer, o)| Some((of(layer)?, *o)));
+        self.origins.insert(key, given.map_or(Origin::Default, |(_, origin)| origin));
         given.map(|(value, _)| value.clone())
     }
 }
@@ -291,29 +268,15 @@ impl Config {
         environment: &Partial,
         flags: &Partial,
     ) -> Result<Self, ConfigError> {
-        let layers = [
-            (file, Origin::File),
-            (environment, Origin::Environment),
-            (flags, Origin::Flag),
-        ];
-        let mut merge = Merge {
-            layers,
-            origins: BTreeMap::new(),
-        };
+        let layers =
+            [(file, Origin::File), (environment, Origin::Environment), (flags, Origin::Flag)];
+        let mut merge = Merge { layers, origins: BTreeMap::new() };
         let missing = ConfigError::Missing;
-        let node = merge
-            .take("node", |p| p.node.as_ref())
-            .ok_or(missing("node"))?;
-        let cluster = merge
-            .take("cluster", |p| p.cluster.as_ref())
-            .ok_or(missing("cluster"))?;
-        let mut nodes = merge
-            .take("nodes", |p| p.nodes.as_ref())
-            .ok_or(missing("nodes"))?;
+        let node = merge.take("node", |p| p.node.as_ref()).ok_or(missing("node"))?;
+        let cluster = merge.take("cluster", |p| p.cluster.as_ref()).ok_or(missing("cluster"))?;
+        let mut nodes = merge.take("nodes", |p| p.nodes.as_ref()).ok_or(missing("nodes"))?;
         nodes.sort_by_key(|node| node.id);
-        let data = merge
-            .take("data", |p| p.data.as_ref())
-            .ok_or(missing("data"))?;
+        let data = merge.take("data", |p| p.data.as_ref()).ok_or(missing("data"))?;
         let auto = NumberOrWord::Word("auto".into());
         let cores = cores(&merge.take("cores", |p| p.cores.as_ref()).unwrap_or(auto))?;
         let groups = merge.take("groups", |p| p.groups.as_ref());
@@ -332,9 +295,7 @@ impl Config {
                 .take("value_bytes_max", |p| p.value_bytes_max.as_ref())
                 .unwrap_or(1 << 20),
             password: merge.take("password", |p| p.password.as_ref()),
-            log: merge
-                .take("log", |p| p.log.as_ref())
-                .unwrap_or_else(|| "info".into()),
+            log: merge.take("log", |p| p.log.as_ref()).unwrap_or_else(|| "info".into()),
             nodes,
             origins: merge.origins,
         };
@@ -344,11 +305,7 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         if self.nodes.iter().all(|node| node.id != self.node) {
-            return Err(bad(
-                "node",
-                self.node,
-                "it must be the id of one of the nodes",
-            ));
+            return Err(bad("node", self.node, "it must be the id of one of the nodes"));
         }
         if self.nodes.iter().any(|node| node.id == 0) {
             return Err(bad("nodes", 0, "ids of nodes start from 1"));
@@ -363,18 +320,10 @@ impl Config {
             return Err(bad("replicas", self.replicas, "it must be at least 1"));
         }
         if self.segment_bytes == 0 || self.segment_bytes % 4096 != 0 {
-            return Err(bad(
-                "segment_bytes",
-                self.segment_bytes,
-                "a multiple of 4096 is needed",
-            ));
+            return Err(bad("segment_bytes", self.segment_bytes, "a multiple of 4096 is needed"));
         }
         if self.value_bytes_max < 1024 || self.value_bytes_max > 512 << 20 {
-            return Err(bad(
-                "value_bytes_max",
-                self.value_bytes_max,
-                "1024 to 536870912 will do",
-            ));
+            return Err(bad("value_bytes_max", self.value_bytes_max, "1024 to 536870912 will do"));
         }
         if self.password.as_ref().is_some_and(String::is_empty) {
             return Err(bad("password", "", "leave it out to have none"));
@@ -426,11 +375,7 @@ impl Config {
     pub fn describe(&self) -> String {
         let one = |n: &NodeEntry| format!("{}={}/{}", n.id, n.peer, n.client);
         let nodes: Vec<String> = self.nodes.iter().map(one).collect();
-        let password = if self.password.is_some() {
-            "(set)"
-        } else {
-            "(none)"
-        };
+        let password = if self.password.is_some() { "(set)" } else { "(none)" };
         let lines = [
             ("node", self.node.to_string()),
             ("cluster", self.cluster.clone()),
@@ -456,9 +401,9 @@ impl Config {
 fn cores(given: &NumberOrWord) -> Result<usize, ConfigError> {
     let why = "it must be `auto` or a number from 1 to 1024";
     match given {
-        NumberOrWord::Word(word) if word == "auto" => Ok(std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(1024)),
+        NumberOrWord::Word(word) if word == "auto" => {
+            Ok(std::thread::available_parallelism().map_or(1, usize::from).min(1024))
+        }
         NumberOrWord::Number(n @ 1..=1024) => Ok(*n as usize),
         NumberOrWord::Number(n) => Err(bad("cores", n, why)),
         NumberOrWord::Word(word) => Err(bad("cores", word, why)),

@@ -94,9 +94,8 @@ impl Connection {
         let Some(spec) = command::find(args.at(0)) else {
             let refusal = Refusal::unknown_command(args.at(0), args.from(1));
             // What a browser sends first: somebody is made to talk to us who does not know it.
-            self.closing |= [&b"post"[..], b"host:"]
-                .iter()
-                .any(|word| args.at(0).eq_ignore_ascii_case(word));
+            self.closing |=
+                [&b"post"[..], b"host:"].iter().any(|word| args.at(0).eq_ignore_ascii_case(word));
             return self.refuse(&refusal, door);
         };
         if !spec.allows(args.len()) {
@@ -119,19 +118,8 @@ impl Connection {
             }
         }
         let direct = self.queue.is_empty();
-        let out = if direct {
-            door.output()
-        } else {
-            &mut self.scratch
-        };
-        let mut call = Call {
-            args,
-            spec,
-            now,
-            view,
-            session: &mut self.session,
-            out,
-        };
+        let out = if direct { door.output() } else { &mut self.scratch };
+        let mut call = Call { args, spec, now, view, session: &mut self.session, out };
         match (spec.run)(&mut call) {
             Ok(Action::Keyed(op)) => self.ask(slot.unwrap_or(0), group, op, door),
             Ok(Action::Group(group, op)) => self.ask_scan(group, op, door),
@@ -182,11 +170,7 @@ impl Connection {
     }
 
     fn push(&mut self, slot: u16, state: State) {
-        self.queue.push_back(Pending {
-            slot,
-            version: self.session.version,
-            state,
-        });
+        self.queue.push_back(Pending { slot, version: self.session.version, state });
     }
 
     /// Writes a reply in its turn.
@@ -196,17 +180,9 @@ impl Connection {
         write: impl FnOnce(&mut Writer<'_>, &DoorCounters, SlotMap),
     ) {
         let direct = self.queue.is_empty();
-        let out = if direct {
-            door.output()
-        } else {
-            &mut self.scratch
-        };
+        let out = if direct { door.output() } else { &mut self.scratch };
         let mut writer = Writer::new(out, self.session.version);
-        write(
-            &mut writer,
-            self.server.door(self.shard),
-            self.server.slots(),
-        );
+        write(&mut writer, self.server.door(self.shard), self.server.slots());
         self.queue_scratch(direct);
     }
 
@@ -216,11 +192,7 @@ impl Connection {
             return;
         }
         self.waiting_bytes += self.scratch.len();
-        if let Some(Pending {
-            state: State::Written(bytes),
-            ..
-        }) = self.queue.back_mut()
-        {
+        if let Some(Pending { state: State::Written(bytes), .. }) = self.queue.back_mut() {
             bytes.append(&mut self.scratch);
             return;
         }
@@ -244,11 +216,7 @@ impl Connection {
     }
 
     fn limits(&self) -> &Limits {
-        if self.session.authenticated {
-            self.server.limits()
-        } else {
-            &Limits::STRANGER
-        }
+        if self.session.authenticated { self.server.limits() } else { &Limits::STRANGER }
     }
 
     /// Whether no more commands may be taken for now.
@@ -296,11 +264,7 @@ impl Connection {
         door: &mut Door<'_>,
     ) -> Option<Outcome> {
         let group = group_of(ticket);
-        if let Some(place) = self
-            .advancing
-            .iter()
-            .position(|(waiting, _)| *waiting == ticket)
-        {
+        if let Some(place) = self.advancing.iter().position(|(waiting, _)| *waiting == ticket) {
             let (_, query) = self.advancing.swap_remove(place);
             return match outcome {
                 Ok(_) => {
@@ -315,9 +279,7 @@ impl Connection {
         match &outcome {
             Ok(answer) if matches!(Answer::decode(answer), Some(Answer::Behind(_))) => {
                 let query = answer.slice(1..);
-                let stamp = crate::kv::query::stamp(&query)
-                    .unwrap_or(0)
-                    .max(door.unix_ms());
+                let stamp = crate::kv::query::stamp(&query).unwrap_or(0).max(door.unix_ms());
                 let entry = Write::AdvanceClock.encode(stamp);
                 self.advancing.push((ticket, query));
                 door.submit(group, Op::Write(entry), ticket);
@@ -366,10 +328,7 @@ impl Protocol for Connection {
             return;
         };
         let number = (ticket.0 >> GROUP_BITS).wrapping_sub(self.front);
-        let Some(pending) = usize::try_from(number)
-            .ok()
-            .and_then(|n| self.queue.get_mut(n))
-        else {
+        let Some(pending) = usize::try_from(number).ok().and_then(|n| self.queue.get_mut(n)) else {
             return;
         };
         if let State::Gathering(gather) = &mut pending.state {

@@ -93,10 +93,8 @@ impl Folder {
             || std::env::temp_dir().join(format!("flaredb-dev-{}", std::process::id())),
             Path::to_owned,
         );
-        std::fs::create_dir_all(&path).map_err(|error| DevError::Folder {
-            path: path.clone(),
-            error,
-        })?;
+        std::fs::create_dir_all(&path)
+            .map_err(|error| DevError::Folder { path: path.clone(), error })?;
         Ok(Self { path, temporary })
     }
 }
@@ -141,12 +139,8 @@ pub fn run(options: &DevOptions, stop: &AtomicBool) -> Result<(), DevError> {
 }
 
 fn config(options: &DevOptions, id: u64, folder: &Path) -> Result<Config, DevError> {
-    let last = options
-        .port
-        .checked_add(options.nodes)
-        .ok_or(DevError::Port(options.port))?;
-    last.checked_add(PEER_PORT_GAP)
-        .ok_or(DevError::Port(options.port))?;
+    let last = options.port.checked_add(options.nodes).ok_or(DevError::Port(options.port))?;
+    last.checked_add(PEER_PORT_GAP).ok_or(DevError::Port(options.port))?;
     let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let nodes = (0..options.nodes).map(|place| NodeEntry {
         id: u64::from(place) + 1,
@@ -184,24 +178,14 @@ fn announce(options: &DevOptions, nodes: &[Node], folder: &Folder) {
     println!("{} nodes of {} core(s) are up:", nodes.len(), options.cores);
     for node in nodes {
         let view = node.view();
-        let Some(addr) = view
-            .node_spec(view.node())
-            .and_then(|spec| spec.client_addr)
-        else {
+        let Some(addr) = view.node_spec(view.node()).and_then(|spec| spec.client_addr) else {
             continue;
         };
         let led = node.server().led(&view).count();
         let micros = view.fsync().as_micros();
-        println!(
-            "  node {}  {addr}  leads {led} groups, fsync {micros} us",
-            view.node()
-        );
+        println!("  node {}  {addr}  leads {led} groups, fsync {micros} us", view.node());
     }
-    let kept = if folder.temporary {
-        ", removed at the end"
-    } else {
-        ""
-    };
+    let kept = if folder.temporary { ", removed at the end" } else { "" };
     println!("data: {}{kept}", folder.path.display());
     println!("connect: redis-cli -c -p {}", options.port);
 }

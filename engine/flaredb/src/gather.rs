@@ -16,11 +16,7 @@ pub(crate) struct Gather {
 impl Gather {
     /// No answers yet, of so many.
     pub(crate) fn new(merge: Merge, expected: usize) -> Self {
-        Self {
-            merge,
-            expected,
-            outcomes: Vec::with_capacity(expected),
-        }
+        Self { merge, expected, outcomes: Vec::with_capacity(expected) }
     }
 
     /// How the answers become one reply.
@@ -57,13 +53,10 @@ impl Gather {
     /// The failure to tell the client of. One that leaves a write's fate open goes before the others; that
     /// a group is led elsewhere is no failure.
     pub(crate) fn failure(&self) -> Option<(GroupId, RequestError)> {
-        let failures = self
-            .outcomes
-            .iter()
-            .filter_map(|(group, outcome)| match outcome {
-                Err(RequestError::NotLeader { .. } | RequestError::UnknownGroup(_)) | Ok(_) => None,
-                Err(error) => Some((*group, *error)),
-            });
+        let failures = self.outcomes.iter().filter_map(|(group, outcome)| match outcome {
+            Err(RequestError::NotLeader { .. } | RequestError::UnknownGroup(_)) | Ok(_) => None,
+            Err(error) => Some((*group, *error)),
+        });
         failures
             .min_by_key(|(group, error)| (!matches!(error, RequestError::Uncertain { .. }), *group))
     }

@@ -11,21 +11,14 @@ use crate::topology::{Health, node_name};
 /// The version of Redis whose semantics and error texts the door has.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
-const SECTIONS: [&str; 9] = [
-    "server", "clients", "memory", "stats", "raft", "groups", "cores", "cluster", "keyspace",
-];
+const SECTIONS: [&str; 9] =
+    ["server", "clients", "memory", "stats", "raft", "groups", "cores", "cluster", "keyspace"];
 
 /// The sections asked for, or all: each a heading and lines of `field:value`.
 pub(crate) fn text(server: &Server, view: &NodeView, sections: &[Vec<u8>]) -> String {
     let everything = sections.is_empty()
-        || sections
-            .iter()
-            .any(|s| matches!(s.as_slice(), b"all" | b"default" | b"everything"));
-    let mut page = Page {
-        text: String::new(),
-        server,
-        view,
-    };
+        || sections.iter().any(|s| matches!(s.as_slice(), b"all" | b"default" | b"everything"));
+    let mut page = Page { text: String::new(), server, view };
     for name in SECTIONS {
         if everything || sections.iter().any(|wanted| wanted == name.as_bytes()) {
             page.section(name);
@@ -66,19 +59,11 @@ impl Page<'_> {
     }
 
     fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
-        self.view
-            .shards()
-            .iter()
-            .map(|shard| counter(shard).read())
-            .sum()
+        self.view.shards().iter().map(|shard| counter(shard).read()).sum()
     }
 
     fn door_sum(&self, counter: impl Fn(&DoorCounters) -> &Counter) -> u64 {
-        self.server
-            .doors()
-            .iter()
-            .map(|door| counter(door).read())
-            .sum()
+        self.server.doors().iter().map(|door| counter(door).read()).sum()
     }
 
     /// Keys, keys with a deadline, bytes and buried keys: of groups led here, or of all replicas here.
@@ -92,12 +77,8 @@ impl Page<'_> {
             let Some(gauges) = self.server.gauges(group.id) else {
                 continue;
             };
-            let each = [
-                &gauges.keys,
-                &gauges.keys_with_deadline,
-                &gauges.bytes,
-                &gauges.keys_expired,
-            ];
+            let each =
+                [&gauges.keys, &gauges.keys_with_deadline, &gauges.bytes, &gauges.keys_expired];
             for (sum, gauge) in sums.iter_mut().zip(each) {
                 *sum += gauge.read();
             }
@@ -157,10 +138,7 @@ impl Page<'_> {
         let totals = self.totals();
         let rates = self.server.rates(totals);
         let [_, _, _, expired] = self.kv_sum(true);
-        let (errors, redirects) = (
-            self.door_sum(|d| &d.errors),
-            self.door_sum(|d| &d.redirects),
-        );
+        let (errors, redirects) = (self.door_sum(|d| &d.errors), self.door_sum(|d| &d.redirects));
         let protocol_errors = self.door_sum(|d| &d.protocol_errors);
         self.line("total_commands_processed", totals.commands);
         self.line("instantaneous_ops_per_sec", rates.commands);
@@ -200,10 +178,7 @@ impl Page<'_> {
             let Some(range) = self.server.slots().range_of(group.id) else {
                 continue;
             };
-            let keys = self
-                .server
-                .gauges(group.id)
-                .map_or(0, |gauges| gauges.keys.read());
+            let keys = self.server.gauges(group.id).map_or(0, |gauges| gauges.keys.read());
             let shard = self.view.shard_of(group.id);
             self.line(
                 &format!("group{}", group.id),
@@ -237,10 +212,7 @@ impl Page<'_> {
     fn keyspace(&mut self) {
         let [keys, mortal, _, _] = self.kv_sum(true);
         if keys > 0 {
-            self.line(
-                "db0",
-                format_args!("keys={keys},expires={mortal},avg_ttl=0"),
-            );
+            self.line("db0", format_args!("keys={keys},expires={mortal},avg_ttl=0"));
         }
     }
 }
@@ -248,10 +220,6 @@ impl Page<'_> {
 /// Memory of this process that is resident, as the kernel says.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0);
+    let pages: u64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     pages * 4096
 }

@@ -39,13 +39,9 @@ pub enum LoadError {
 /// # Errors
 /// It has another form.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "a duration is a number and ms, s or m")?;
+    let number: u64 = digits.parse().map_err(|_| "a duration is a number and ms, s or m")?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),
         "" | "s" => Ok(Duration::from_secs(number)),
@@ -106,13 +102,7 @@ pub fn drive(nodes: &[Node], duration: Duration, stop: &AtomicBool) -> Result<()
 fn wal_writes(nodes: &[Node]) -> u64 {
     nodes
         .iter()
-        .map(|node| {
-            node.view()
-                .shards()
-                .iter()
-                .map(|s| s.wal_writes.read())
-                .sum::<u64>()
-        })
+        .map(|node| node.view().shards().iter().map(|s| s.wal_writes.read()).sum::<u64>())
         .sum()
 }
 
@@ -124,10 +114,7 @@ fn work(
     ended: &AtomicBool,
 ) -> Result<Option<Histogram<u64>>, LoadError> {
     let view = node.view();
-    let Some(addr) = view
-        .node_spec(view.node())
-        .and_then(|spec| spec.client_addr)
-    else {
+    let Some(addr) = view.node_spec(view.node()).and_then(|spec| spec.client_addr) else {
         return Ok(None);
     };
     let failed = |error| LoadError::Connection { addr, error };
@@ -144,9 +131,7 @@ fn work(
         let mut tries = 0;
         while sent < PIPELINE && tries < PIPELINE * 64 {
             tries += 1;
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(0x9e37_79b9);
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(0x9e37_79b9);
             let key = format!("load:{}", (random >> 33) % KEYS);
             let group = slots.group_of(slot_of(key.as_bytes()));
             if view.leader(group) != Some(view.node()) {
@@ -218,10 +203,7 @@ fn report(nodes: &[Node], tally: &Tally, latencies: &[Option<Histogram<u64>>], e
     let rate = replies as f64 / elapsed.as_secs_f64().max(1e-9);
     println!();
     println!("operations/s  {rate:.0}");
-    println!(
-        "p50           {:.2} ms for a pipeline of {PIPELINE}",
-        quantile(0.5)
-    );
+    println!("p50           {:.2} ms for a pipeline of {PIPELINE}", quantile(0.5));
     println!("p99           {:.2} ms", quantile(0.99));
     println!("errors        {errors} of {replies}");
     println!();

@@ -73,9 +73,7 @@ impl Server {
         Arc::new(Self {
             slots,
             limits: Limits::for_values(settings.value_bytes_max),
-            doors: (0..settings.shards.max(1))
-                .map(|_| DoorCounters::default())
-                .collect(),
+            doors: (0..settings.shards.max(1)).map(|_| DoorCounters::default()).collect(),
             gauges: (0..slots.groups()).map(|_| Arc::default()).collect(),
             clients: Mutex::default(),
             rates: Mutex::default(),
@@ -116,17 +114,13 @@ impl Server {
     /// What a group's state machine tells about itself; none if there is no such group.
     #[must_use]
     pub fn gauges(&self, group: GroupId) -> Option<&Arc<KvGauges>> {
-        self.gauges
-            .get(usize::try_from(group.0.checked_sub(1)?).ok()?)
+        self.gauges.get(usize::try_from(group.0.checked_sub(1)?).ok()?)
     }
 
     /// The state machine of a group: what the engine's builder asks for.
     #[must_use]
     pub fn state_machine(&self, group: GroupId, cluster_id: u128) -> Kv {
-        let range = self
-            .slots
-            .range_of(group)
-            .unwrap_or(crate::slots::SlotRange::ALL);
+        let range = self.slots.range_of(group).unwrap_or(crate::slots::SlotRange::ALL);
         let seed = crate::kv::hash(group.0, &cluster_id.to_le_bytes());
         let gauges = self.gauges(group).cloned().unwrap_or_default();
         Kv::new(range, seed, gauges)
@@ -135,10 +129,7 @@ impl Server {
     /// The groups that this node leads, as far as it knows, in ascending order.
     pub(crate) fn led<'v>(&self, view: &'v NodeView) -> impl Iterator<Item = GroupId> + 'v {
         let node: NodeId = view.node();
-        view.groups()
-            .iter()
-            .map(|g| g.id)
-            .filter(move |g| view.leader(*g) == Some(node))
+        view.groups().iter().map(|g| g.id).filter(move |g| view.leader(*g) == Some(node))
     }
 
     /// The list of clients.
@@ -206,17 +197,9 @@ mod tests {
     fn rates_are_growth_over_time() {
         let mut rates = Rates::default();
         let start = Instant::now();
-        let at = |commands| Totals {
-            commands,
-            ..Totals::default()
-        };
+        let at = |commands| Totals { commands, ..Totals::default() };
         assert_eq!(rates.update(at(100), start).commands, 0);
-        assert_eq!(
-            rates
-                .update(at(1100), start + Duration::from_secs(2))
-                .commands,
-            500
-        );
+        assert_eq!(rates.update(at(1100), start + Duration::from_secs(2)).commands, 500);
         let soon = start + Duration::from_millis(2100);
         assert_eq!(rates.update(at(9999), soon).commands, 500);
     }

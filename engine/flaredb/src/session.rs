@@ -83,10 +83,7 @@ impl Drop for Session {
 
 /// Whether two secrets are the same, in a time that tells nothing of where they differ.
 fn same(expected: &[u8], given: &[u8]) -> bool {
-    let differing = expected
-        .iter()
-        .zip(given)
-        .fold(0u8, |all, (a, b)| all | (a ^ b));
+    let differing = expected.iter().zip(given).fold(0u8, |all, (a, b)| all | (a ^ b));
     expected.len() == given.len() && differing == 0
 }
 

@@ -16,10 +16,7 @@ pub struct SlotRange {
 
 impl SlotRange {
     /// All slots.
-    pub const ALL: Self = Self {
-        first: 0,
-        last: SLOTS - 1,
-    };
+    pub const ALL: Self = Self { first: 0, last: SLOTS - 1 };
 
     /// How many slots the range has.
     #[must_use]
@@ -68,11 +65,7 @@ const fn tables() -> [[u16; 256]; 2] {
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 16 {
-            crc = if crc & 0x8000 == 0 {
-                crc << 1
-            } else {
-                (crc << 1) ^ 0x1021
-            };
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
             bit += 1;
             if bit == 8 {
                 tables[0][byte] = crc;
@@ -94,9 +87,7 @@ impl SlotMap {
     /// A map over so many groups, which is taken to be at least 1 and at most [`SLOTS`].
     #[must_use]
     pub fn new(groups: usize) -> Self {
-        Self {
-            groups: u16::try_from(groups).unwrap_or(SLOTS).clamp(1, SLOTS),
-        }
+        Self { groups: u16::try_from(groups).unwrap_or(SLOTS).clamp(1, SLOTS) }
     }
 
     /// How many groups there are.

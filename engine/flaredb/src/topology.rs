@@ -31,11 +31,7 @@ pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
             Some(last) if last.node == node && last.last + 1 == range.first => {
                 last.last = range.last;
             }
-            _ => owners.push(Owned {
-                first: range.first,
-                last: range.last,
-                node,
-            }),
+            _ => owners.push(Owned { first: range.first, last: range.last, node }),
         }
     }
     owners
@@ -43,9 +39,7 @@ pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
 
 /// The nodes that serve clients.
 pub(crate) fn serving(view: &NodeView) -> impl Iterator<Item = &NodeSpec> {
-    view.nodes()
-        .iter()
-        .filter(|node| node.client_addr.is_some())
+    view.nodes().iter().filter(|node| node.client_addr.is_some())
 }
 
 /// Where clients reach a node.
@@ -92,11 +86,7 @@ impl Health {
         leaders.dedup();
         Self {
             assigned: owners.iter().map(count).sum(),
-            reachable: owners
-                .iter()
-                .filter(|o| view.is_connected(o.node))
-                .map(count)
-                .sum(),
+            reachable: owners.iter().filter(|o| view.is_connected(o.node)).map(count).sum(),
             leaders: leaders.len(),
         }
     }

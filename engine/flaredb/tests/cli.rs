@@ -1,5 +1,7 @@
 //! The command line: mistakes get one sentence and exit code 2, and the example is valid.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::process::{Command, Output};
 
 fn flaredb(args: &[&str]) -> Output {
@@ -13,10 +15,7 @@ fn flaredb(args: &[&str]) -> Output {
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        said.starts_with("flaredb: ") && said.lines().count() == 1,
-        "{said}"
-    );
+    assert!(said.starts_with("flaredb: ") && said.lines().count() == 1, "{said}");
     said
 }
 
@@ -43,12 +42,6 @@ fn check_tells_each_value_and_its_origin() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success());
     assert!(said.contains("cores            flag         2\n"), "{said}");
-    assert!(
-        said.contains("cluster          file         example\n"),
-        "{said}"
-    );
-    assert!(
-        said.contains("groups           default      12\n"),
-        "{said}"
-    );
+    assert!(said.contains("cluster          file         example\n"), "{said}");
+    assert!(said.contains("groups           default      12\n"), "{said}");
 }

@@ -1,5 +1,7 @@
 //! The front door over state machines in memory: order, routing, failures, bad input.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::time::Duration;
@@ -58,10 +60,7 @@ fn replies_come_in_the_order_asked_however_outcomes_come() {
     client.feed(&host, asked.as_bytes());
     assert!(client.output.is_empty());
     let requests: Vec<_> = client.requests.drain(..).collect();
-    let outcomes: Vec<_> = requests
-        .iter()
-        .map(|(group, op, _)| host.perform(*group, op))
-        .collect();
+    let outcomes: Vec<_> = requests.iter().map(|(group, op, _)| host.perform(*group, op)).collect();
     let mut settled: Vec<_> = requests.into_iter().zip(outcomes).collect();
     settled.reverse();
     settled.swap(3, 60);
@@ -115,14 +114,8 @@ fn another_leader_is_named_at_once() {
     host.view.note_leader(GroupId(2), Some(OTHER));
     let mut client = host.connect();
     // foo is in slot 12182, bar in 5061.
-    assert_eq!(
-        client.text(&mut host, "GET foo"),
-        "-MOVED 12182 127.0.0.1:7002"
-    );
-    assert_eq!(
-        client.text(&mut host, "SET foo x EX nonsense"),
-        "-MOVED 12182 127.0.0.1:7002"
-    );
+    assert_eq!(client.text(&mut host, "GET foo"), "-MOVED 12182 127.0.0.1:7002");
+    assert_eq!(client.text(&mut host, "SET foo x EX nonsense"), "-MOVED 12182 127.0.0.1:7002");
     assert_eq!(client.text(&mut host, "SET bar 1"), "OK");
     let crossed = "-CROSSSLOT Keys in request don't hash to the same slot";
     assert_eq!(client.text(&mut host, "MGET foo bar"), crossed);
@@ -134,20 +127,12 @@ fn failures_say_what_may_have_happened() {
     let host = Host::new(2);
     let mut client = Host::new(2).connect();
     let id = LogId::new(Term(7), Index(42));
-    let busy = RequestError::Busy {
-        retry_after: Duration::from_millis(25),
-    };
+    let busy = RequestError::Busy { retry_after: Duration::from_millis(25) };
     for (error, reply) in [
-        (
-            RequestError::NotLeader { leader: OTHER },
-            "MOVED 12182 127.0.0.1:7002",
-        ),
+        (RequestError::NotLeader { leader: OTHER }, "MOVED 12182 127.0.0.1:7002"),
         (RequestError::Uncertain { id }, "UNCERTAIN 7 42"),
         (busy, "OVERLOADED retry_after_ms=25 reason=requests"),
-        (
-            RequestError::TooLarge,
-            "ERR the command is larger than a log entry may be",
-        ),
+        (RequestError::TooLarge, "ERR the command is larger than a log entry may be"),
     ] {
         client.feed(&host, b"SET foo 1\r\n");
         let (_, _, ticket) = client.requests.pop_front().unwrap();
@@ -156,19 +141,14 @@ fn failures_say_what_may_have_happened() {
         assert_eq!(said, format!("-{reply}\r\n"));
     }
     host.view.note_leader(GroupId(2), None);
-    for error in [
-        RequestError::NoLeader,
-        RequestError::Stopped,
-        RequestError::UnknownGroup(GroupId(2)),
-    ] {
+    for error in
+        [RequestError::NoLeader, RequestError::Stopped, RequestError::UnknownGroup(GroupId(2))]
+    {
         client.feed(&host, b"SET foo 1\r\n");
         let (_, _, ticket) = client.requests.pop_front().unwrap();
         client.settle(&host, ticket, Err(error));
         let said = std::mem::take(&mut client.output);
-        assert!(
-            said.starts_with(b"-CLUSTERDOWN Hash slot not served"),
-            "{error}"
-        );
+        assert!(said.starts_with(b"-CLUSTERDOWN Hash slot not served"), "{error}");
     }
 }
 
@@ -224,9 +204,7 @@ fn scan_all(host: &mut Host, options: &str) -> Vec<String> {
         let Reply::Array(page) = client.ask(host, &format!("SCAN {cursor}{options}")) else {
             panic!("not a page")
         };
-        let Reply::Array(found) = &page[1] else {
-            panic!("not keys")
-        };
+        let Reply::Array(found) = &page[1] else { panic!("not keys") };
         keys.extend(found.iter().map(show));
         cursor = String::from_utf8(page[0].as_bytes().unwrap().to_vec()).unwrap();
         if cursor == "0" {
@@ -261,9 +239,7 @@ fn a_scan_walks_the_groups_led_here() {
         .count();
     assert_eq!(scan_all(&mut host, " COUNT 1000").len(), here);
     assert_eq!(client.text(&mut host, "DBSIZE"), format!(":{here}"));
-    let Reply::Array(keys) = client.ask(&mut host, "KEYS *") else {
-        panic!("no array")
-    };
+    let Reply::Array(keys) = client.ask(&mut host, "KEYS *") else { panic!("no array") };
     assert_eq!(keys.len(), here);
 }
 
@@ -273,28 +249,14 @@ fn slots_shards_and_nodes_agree_and_name_leaders_only() {
     host.view.note_leader(GroupId(2), Some(OTHER));
     host.view.note_leader(GroupId(4), None);
     let mut client = host.connect();
-    let me = client
-        .text(&mut host, "CLUSTER MYID")
-        .trim_matches('\'')
-        .to_owned();
+    let me = client.text(&mut host, "CLUSTER MYID").trim_matches('\'').to_owned();
     assert_eq!(me.len(), 40);
-    let Reply::Array(slots) = client.ask(&mut host, "CLUSTER SLOTS") else {
-        panic!()
-    };
+    let Reply::Array(slots) = client.ask(&mut host, "CLUSTER SLOTS") else { panic!() };
     let slots: Vec<String> = slots.iter().map(show).collect();
     let other = slots[1].split('\'').nth(3).unwrap().to_owned();
-    assert_eq!(
-        slots[0],
-        format!("[:0 :4095 ['127.0.0.1' :7001 '{me}' []]]")
-    );
-    assert_eq!(
-        slots[1],
-        format!("[:4096 :8191 ['127.0.0.1' :7002 '{other}' []]]")
-    );
-    assert_eq!(
-        slots[2],
-        format!("[:8192 :12287 ['127.0.0.1' :7001 '{me}' []]]")
-    );
+    assert_eq!(slots[0], format!("[:0 :4095 ['127.0.0.1' :7001 '{me}' []]]"));
+    assert_eq!(slots[1], format!("[:4096 :8191 ['127.0.0.1' :7002 '{other}' []]]"));
+    assert_eq!(slots[2], format!("[:8192 :12287 ['127.0.0.1' :7001 '{me}' []]]"));
     assert_eq!(slots.len(), 3);
     let nodes = client.text(&mut host, "CLUSTER NODES");
     let mine =
@@ -303,27 +265,12 @@ fn slots_shards_and_nodes_agree_and_name_leaders_only() {
     let theirs = format!("{other} 127.0.0.1:7002@17002 master - 0 0 2 connected 4096-8191");
     assert!(nodes.contains(&theirs), "{nodes}");
     let shards = client.text(&mut host, "CLUSTER SHARDS");
-    assert!(
-        shards.starts_with("[['slots' [:0 :4095 :8192 :12287] 'nodes' "),
-        "{shards}"
-    );
-    assert!(
-        client
-            .text(&mut host, "CLUSTER INFO")
-            .contains("cluster_state:fail")
-    );
+    assert!(shards.starts_with("[['slots' [:0 :4095 :8192 :12287] 'nodes' "), "{shards}");
+    assert!(client.text(&mut host, "CLUSTER INFO").contains("cluster_state:fail"));
     host.view.note_leader(GroupId(4), Some(OTHER));
-    assert!(
-        client
-            .text(&mut host, "CLUSTER INFO")
-            .contains("cluster_state:ok")
-    );
+    assert!(client.text(&mut host, "CLUSTER INFO").contains("cluster_state:ok"));
     host.view.note_connected(OTHER, false);
-    assert!(
-        client
-            .text(&mut host, "CLUSTER INFO")
-            .contains("cluster_state:fail")
-    );
+    assert!(client.text(&mut host, "CLUSTER INFO").contains("cluster_state:fail"));
     client.text(&mut host, "SET bar 1");
     assert_eq!(client.text(&mut host, "CLUSTER KEYSLOT bar"), ":5061");
     host.view.note_leader(GroupId(2), Some(common::NODE));
@@ -333,35 +280,19 @@ fn slots_shards_and_nodes_agree_and_name_leaders_only() {
 
 #[test]
 fn a_password_is_asked_for() {
-    let mut host = Host::with(Settings {
-        password: Some("secret".into()),
-        ..settings(1)
-    });
+    let mut host = Host::with(Settings { password: Some("secret".into()), ..settings(1) });
     let mut client = host.connect_from("192.0.2.9:1000".parse().unwrap());
-    assert_eq!(
-        client.text(&mut host, "GET k"),
-        "-NOAUTH Authentication required."
-    );
+    assert_eq!(client.text(&mut host, "GET k"), "-NOAUTH Authentication required.");
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
     assert_eq!(client.text(&mut host, "AUTH guess"), wrong);
     assert_eq!(client.text(&mut host, "AUTH other secret"), wrong);
-    assert!(
-        client
-            .text(&mut host, "HELLO 3")
-            .starts_with("-NOAUTH HELLO must be called")
-    );
+    assert!(client.text(&mut host, "HELLO 3").starts_with("-NOAUTH HELLO must be called"));
     assert_eq!(client.text(&mut host, "AUTH secret"), "OK");
     assert_eq!(client.text(&mut host, "GET k"), "nil");
     assert_eq!(client.text(&mut host, "RESET"), "RESET");
-    assert_eq!(
-        client.text(&mut host, "PING"),
-        "-NOAUTH Authentication required."
-    );
+    assert_eq!(client.text(&mut host, "PING"), "-NOAUTH Authentication required.");
     let hello = client.text(&mut host, "HELLO 3 AUTH default secret SETNAME me");
-    assert!(
-        hello.starts_with("{'server'='redis' 'version'='7.0.15' 'proto'=:3"),
-        "{hello}"
-    );
+    assert!(hello.starts_with("{'server'='redis' 'version'='7.0.15' 'proto'=:3"), "{hello}");
     assert_eq!(client.text(&mut host, "CLIENT GETNAME"), "'me'");
     assert_eq!(client.raw(&mut host, &[b"GET", b"k"]), b"_\r\n");
 }
@@ -397,10 +328,7 @@ fn bad_input_is_answered_in_its_turn_and_ends_the_connection() {
     assert!(client.closed);
 
     let mut client = host.connect();
-    client.feed(
-        &host,
-        b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nFLUSHALL\r\n",
-    );
+    client.feed(&host, b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nFLUSHALL\r\n");
     assert!(client.closed && client.requests.is_empty());
 }
 
@@ -424,16 +352,10 @@ fn clients_are_listed_until_they_leave() {
     first.text(&mut host, "CLIENT SETNAME one");
     first.text(&mut host, "CLIENT SETINFO LIB-NAME lib");
     let list = first.text(&mut host, "CLIENT LIST");
-    assert!(
-        list.contains("name=one") && list.contains("lib-name=lib"),
-        "{list}"
-    );
+    assert!(list.contains("name=one") && list.contains("lib-name=lib"), "{list}");
     assert_eq!(list.matches("id=").count(), 2);
     drop(second);
-    assert_eq!(
-        first.text(&mut host, "CLIENT LIST").matches("id=").count(),
-        1
-    );
+    assert_eq!(first.text(&mut host, "CLIENT LIST").matches("id=").count(), 1);
 }
 
 #[test]
@@ -457,22 +379,12 @@ fn info_shows_group_commit_and_the_command_table_is_complete() {
         assert!(info.contains(expected), "{expected} is not in {info}");
     }
     assert!(!client.text(&mut host, "INFO server").contains("# Stats"));
-    let Reply::Integer(count) = client.ask(&mut host, "COMMAND COUNT") else {
-        panic!()
-    };
-    let Reply::Array(all) = client.ask(&mut host, "COMMAND") else {
-        panic!()
-    };
+    let Reply::Integer(count) = client.ask(&mut host, "COMMAND COUNT") else { panic!() };
+    let Reply::Array(all) = client.ask(&mut host, "COMMAND") else { panic!() };
     assert_eq!(all.len() as i64, count);
     let get = "['get' :2 [readonly fast] :1 :1 :1 [@read @string @fast] [] [] []]";
-    assert_eq!(
-        client.text(&mut host, "COMMAND INFO get nosuch"),
-        format!("[{get} nil]")
-    );
-    assert_eq!(
-        client.text(&mut host, "COMMAND GETKEYS mset a 1 b 2"),
-        "['a' 'b']"
-    );
+    assert_eq!(client.text(&mut host, "COMMAND INFO get nosuch"), format!("[{get} nil]"));
+    assert_eq!(client.text(&mut host, "COMMAND GETKEYS mset a 1 b 2"), "['a' 'b']");
 }
 
 #[test]
@@ -482,8 +394,5 @@ fn an_answer_that_is_none_is_an_error() {
     client.feed(&host, b"GET k\r\n");
     let (_, _, ticket) = client.requests.pop_front().unwrap();
     client.settle(&host, ticket, Ok(Bytes::from_static(b"?")));
-    assert_eq!(
-        client.output,
-        b"-ERR the group's answer was not understood\r\n"
-    );
+    assert_eq!(client.output, b"-ERR the group's answer was not understood\r\n");
 }

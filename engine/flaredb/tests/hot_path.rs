@@ -1,6 +1,8 @@
 //! The cost of a command in this crate alone: parse, route, encode, apply, render. Prints a figure in
 //! release builds: `cargo test --release -p flaredb --test hot_path -- --nocapture`.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::time::Instant;
@@ -21,10 +23,7 @@ fn drive(name: &str, make: impl Fn(usize) -> Vec<Vec<u8>>) {
             let mut bytes = Vec::new();
             for i in 0..PIPELINE {
                 let args = make(burst * PIPELINE + i);
-                put_command(
-                    &mut bytes,
-                    &args.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-                );
+                put_command(&mut bytes, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
             }
             bytes
         })
@@ -35,13 +34,8 @@ fn drive(name: &str, make: impl Fn(usize) -> Vec<Vec<u8>>) {
     let started = Instant::now();
     for round in 0..ROUNDS {
         input.extend_from_slice(&bursts[round % bursts.len()]);
-        let mut door = Door::new(
-            &mut output,
-            &mut requests,
-            &mut closing,
-            &host.view,
-            host.unix_ms,
-        );
+        let mut door =
+            Door::new(&mut output, &mut requests, &mut closing, &host.view, host.unix_ms);
         client.protocol.on_bytes(&mut input, &mut door);
         let burst: Vec<_> = std::mem::take(&mut requests);
         entries.clear();
@@ -65,13 +59,8 @@ fn drive(name: &str, make: impl Fn(usize) -> Vec<Vec<u8>>) {
                     bytes::Bytes::copy_from_slice(&read)
                 }
             };
-            let mut door = Door::new(
-                &mut output,
-                &mut requests,
-                &mut closing,
-                &host.view,
-                host.unix_ms,
-            );
+            let mut door =
+                Door::new(&mut output, &mut requests, &mut closing, &host.view, host.unix_ms);
             client.protocol.on_outcome(ticket, Ok(answer), &mut door);
         }
         replied += output.len();

@@ -1,5 +1,7 @@
 //! The same commands to a real Redis and to FlareDB's door: the replies must be the same, byte by byte.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::io::{Read, Write};
@@ -44,27 +46,11 @@ impl Redis {
 
     fn spawn() -> std::io::Result<Option<Self>> {
         let folder = tempfile::tempdir()?;
-        let free = || {
-            TcpListener::bind("127.0.0.1:0")?
-                .local_addr()
-                .map(|addr| addr.port())
-        };
+        let free = || TcpListener::bind("127.0.0.1:0")?.local_addr().map(|addr| addr.port());
         let (port, bus) = (free()?, free()?);
         let mut process = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--cluster-port",
-                &bus.to_string(),
-            ])
-            .args([
-                "--save",
-                "",
-                "--cluster-enabled",
-                "yes",
-                "--bind",
-                "127.0.0.1",
-            ])
+            .args(["--port", &port.to_string(), "--cluster-port", &bus.to_string()])
+            .args(["--save", "", "--cluster-enabled", "yes", "--bind", "127.0.0.1"])
             .args(["--proto-max-bulk-len", "1048576"])
             .arg("--dir")
             .arg(folder.path())
@@ -84,22 +70,10 @@ impl Redis {
             std::thread::sleep(Duration::from_millis(20));
         };
         stream.set_nodelay(true).unwrap();
-        let mut redis = Self {
-            process,
-            stream,
-            input: Vec::new(),
-            _folder: folder,
-        };
+        let mut redis = Self { process, stream, input: Vec::new(), _folder: folder };
         redis.ask(&[b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"16383"]);
-        while !redis
-            .ask(&[b"CLUSTER", b"INFO"])
-            .windows(8)
-            .any(|w| w == b"state:ok")
-        {
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "the cluster is never ok"
-            );
+        while !redis.ask(&[b"CLUSTER", b"INFO"]).windows(8).any(|w| w == b"state:ok") {
+            assert!(started.elapsed() < Duration::from_secs(20), "the cluster is never ok");
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(Some(redis))
@@ -122,10 +96,7 @@ impl Redis {
 }
 
 fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as u64
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 /// A small generator of numbers, so that a failure can be had again.
@@ -145,18 +116,8 @@ impl Numbers {
 }
 
 const KEYS: [&str; 7] = ["{t}a", "{t}b", "{t}c", "{t}n", "plain", "foo{t}bar", "{}"];
-const VALUES: [&str; 10] = [
-    "",
-    "v",
-    "hello world",
-    "10",
-    "-5",
-    "007",
-    "9223372036854775807",
-    "1.5",
-    "\0\r\n",
-    "x y",
-];
+const VALUES: [&str; 10] =
+    ["", "v", "hello world", "10", "-5", "007", "9223372036854775807", "1.5", "\0\r\n", "x y"];
 const NUMBERS: [&str; 12] = [
     "0",
     "1",
@@ -173,16 +134,8 @@ const NUMBERS: [&str; 12] = [
 ];
 
 /// Times from now: none that passes while the test runs.
-const TIMES: [&str; 8] = [
-    "0",
-    "-1",
-    "100000",
-    "1000000",
-    "nonsense",
-    "",
-    "9223372036854775807",
-    "-9223372036854775808",
-];
+const TIMES: [&str; 8] =
+    ["0", "-1", "100000", "1000000", "nonsense", "", "9223372036854775807", "-9223372036854775808"];
 
 fn command(numbers: &mut Numbers) -> Vec<String> {
     let templates = [
@@ -316,11 +269,8 @@ fn command(numbers: &mut Numbers) -> Vec<String> {
     ];
     let template = numbers.pick(&templates);
     // Clearing everything now and then is enough.
-    let template = if template == "FLUSHALL ASYNC" && numbers.below(8) > 0 {
-        "PING"
-    } else {
-        template
-    };
+    let template =
+        if template == "FLUSHALL ASYNC" && numbers.below(8) > 0 { "PING" } else { template };
     let words = template.split(' ');
     let fill = |word: &str, numbers: &mut Numbers| match word {
         "K" => numbers.pick(&KEYS).to_owned(),

@@ -15,46 +15,14 @@ use crate::topology::{Health, Owned, client_addr, node_name, owners, part_name, 
 const BUS_PORT_GAP: u16 = 10_000;
 
 static CLUSTER: [Sub; 8] = [
-    Sub {
-        name: "slots",
-        arity: 2,
-        run: slots,
-    },
-    Sub {
-        name: "shards",
-        arity: 2,
-        run: shards,
-    },
-    Sub {
-        name: "nodes",
-        arity: 2,
-        run: nodes,
-    },
-    Sub {
-        name: "info",
-        arity: 2,
-        run: info,
-    },
-    Sub {
-        name: "keyslot",
-        arity: 3,
-        run: keyslot,
-    },
-    Sub {
-        name: "myid",
-        arity: 2,
-        run: myid,
-    },
-    Sub {
-        name: "myshardid",
-        arity: 2,
-        run: myshardid,
-    },
-    Sub {
-        name: "countkeysinslot",
-        arity: 3,
-        run: countkeysinslot,
-    },
+    Sub { name: "slots", arity: 2, run: slots },
+    Sub { name: "shards", arity: 2, run: shards },
+    Sub { name: "nodes", arity: 2, run: nodes },
+    Sub { name: "info", arity: 2, run: info },
+    Sub { name: "keyslot", arity: 3, run: keyslot },
+    Sub { name: "myid", arity: 2, run: myid },
+    Sub { name: "myshardid", arity: 2, run: myshardid },
+    Sub { name: "countkeysinslot", arity: 3, run: countkeysinslot },
 ];
 
 pub(super) fn cluster(call: &mut Call<'_>) -> Executed {
@@ -117,11 +85,7 @@ fn shards(call: &mut Call<'_>) -> Executed {
         field(&mut writer, "role", "master");
         writer.bulk(b"replication-offset");
         writer.integer(0);
-        let health = if view.is_connected(node.id) {
-            "online"
-        } else {
-            "failed"
-        };
+        let health = if view.is_connected(node.id) { "online" } else { "failed" };
         field(&mut writer, "health", health);
     }
     Ok(Action::Replied)
@@ -144,12 +108,7 @@ fn nodes(call: &mut Call<'_>) -> Executed {
         let link = if up { "connected" } else { "disconnected" };
         let name = node_name(view, node.id);
         // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "{name} {}:{port}@{bus} {flags} - 0 0 {} {link}",
-            addr.ip(),
-            node.id
-        );
+        let _ = write!(text, "{name} {}:{port}@{bus} {flags} - 0 0 {} {link}", addr.ip(), node.id);
         for owned in owners.iter().filter(|owned| owned.node == node.id) {
             let _ = match owned.first == owned.last {
                 true => write!(text, " {}", owned.first),
@@ -206,8 +165,5 @@ fn countkeysinslot(call: &mut Call<'_>) -> Executed {
     if call.view.leader(group) != Some(call.view.node()) {
         return call.reply_integer(0);
     }
-    Ok(Action::Group(
-        group,
-        Op::Read(Query::SlotSize(slot).encode(call.now)),
-    ))
+    Ok(Action::Group(group, Op::Read(Query::SlotSize(slot).encode(call.now))))
 }

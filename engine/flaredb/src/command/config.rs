@@ -4,18 +4,8 @@
 use super::{Action, Call, Executed, Refusal, Sub, dispatch};
 use crate::kv::glob::matches;
 
-static CONFIG: [Sub; 2] = [
-    Sub {
-        name: "get",
-        arity: -3,
-        run: get,
-    },
-    Sub {
-        name: "set",
-        arity: -4,
-        run: set,
-    },
-];
+static CONFIG: [Sub; 2] =
+    [Sub { name: "get", arity: -3, run: get }, Sub { name: "set", arity: -4, run: set }];
 
 pub(super) fn config(call: &mut Call<'_>) -> Executed {
     dispatch(call, &CONFIG)
@@ -24,22 +14,12 @@ pub(super) fn config(call: &mut Call<'_>) -> Executed {
 /// Every setting and its value. A password is not shown to anyone.
 fn settings(call: &Call<'_>) -> Vec<(&'static str, String)> {
     let settings = call.server().settings();
-    let client = call
-        .view
-        .node_spec(call.view.node())
-        .and_then(|node| node.client_addr);
-    let protected = if settings.password.is_some() {
-        "no"
-    } else {
-        "yes"
-    };
+    let client = call.view.node_spec(call.view.node()).and_then(|node| node.client_addr);
+    let protected = if settings.password.is_some() { "no" } else { "yes" };
     vec![
         ("appendfsync", "always".into()),
         ("appendonly", "yes".into()),
-        (
-            "bind",
-            client.map(|addr| addr.ip().to_string()).unwrap_or_default(),
-        ),
+        ("bind", client.map(|addr| addr.ip().to_string()).unwrap_or_default()),
         ("cluster-enabled", "yes".into()),
         ("databases", "1".into()),
         ("maxmemory", "0".into()),
@@ -55,13 +35,9 @@ fn settings(call: &Call<'_>) -> Vec<(&'static str, String)> {
 fn get(call: &mut Call<'_>) -> Executed {
     let args = call.args;
     let wanted = |name: &str| {
-        args.from(2)
-            .any(|pattern| matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+        args.from(2).any(|pattern| matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
     };
-    let found: Vec<_> = settings(call)
-        .into_iter()
-        .filter(|(name, _)| wanted(name))
-        .collect();
+    let found: Vec<_> = settings(call).into_iter().filter(|(name, _)| wanted(name)).collect();
     let mut writer = call.writer();
     writer.map(found.len());
     for (name, value) in found {
@@ -73,9 +49,7 @@ fn get(call: &mut Call<'_>) -> Executed {
 
 fn set(call: &mut Call<'_>) -> Executed {
     let name = call.args.at(2);
-    let known = settings(call)
-        .iter()
-        .any(|(n, _)| name.eq_ignore_ascii_case(n.as_bytes()));
+    let known = settings(call).iter().any(|(n, _)| name.eq_ignore_ascii_case(n.as_bytes()));
     if known && call.args.len() % 2 == 0 {
         return Err(Refusal::fixed_setting(name));
     }

@@ -123,11 +123,7 @@ fn greet(call: &mut Call<'_>) {
 /// A name without spaces, line breaks and other characters that would garble the list of clients.
 fn checked_name(name: &[u8]) -> Result<&[u8], Refusal> {
     let plain = name.iter().all(|b| (b'!'..=b'~').contains(b));
-    if plain {
-        Ok(name)
-    } else {
-        Err(Refusal::BAD_CLIENT_NAME)
-    }
+    if plain { Ok(name) } else { Err(Refusal::BAD_CLIENT_NAME) }
 }
 
 fn rename(call: &mut Call<'_>, name: &[u8]) {
@@ -137,51 +133,15 @@ fn rename(call: &mut Call<'_>, name: &[u8]) {
 }
 
 static CLIENT: [Sub; 9] = [
-    Sub {
-        name: "id",
-        arity: 2,
-        run: client_id,
-    },
-    Sub {
-        name: "setname",
-        arity: 3,
-        run: client_setname,
-    },
-    Sub {
-        name: "getname",
-        arity: 2,
-        run: client_getname,
-    },
-    Sub {
-        name: "setinfo",
-        arity: 4,
-        run: client_setinfo,
-    },
-    Sub {
-        name: "list",
-        arity: -2,
-        run: client_list,
-    },
-    Sub {
-        name: "info",
-        arity: 2,
-        run: client_info,
-    },
-    Sub {
-        name: "no-evict",
-        arity: 3,
-        run: on_or_off,
-    },
-    Sub {
-        name: "no-touch",
-        arity: 3,
-        run: on_or_off,
-    },
-    Sub {
-        name: "help",
-        arity: 2,
-        run: client_help,
-    },
+    Sub { name: "id", arity: 2, run: client_id },
+    Sub { name: "setname", arity: 3, run: client_setname },
+    Sub { name: "getname", arity: 2, run: client_getname },
+    Sub { name: "setinfo", arity: 4, run: client_setinfo },
+    Sub { name: "list", arity: -2, run: client_list },
+    Sub { name: "info", arity: 2, run: client_info },
+    Sub { name: "no-evict", arity: 3, run: on_or_off },
+    Sub { name: "no-touch", arity: 3, run: on_or_off },
+    Sub { name: "help", arity: 2, run: client_help },
 ];
 
 pub(super) fn client(call: &mut Call<'_>) -> Executed {
@@ -201,8 +161,7 @@ fn client_setname(call: &mut Call<'_>) -> Executed {
 
 fn client_getname(call: &mut Call<'_>) -> Executed {
     let name = call.session.name.clone();
-    call.writer()
-        .bulk_or_nil((!name.is_empty()).then_some(&name[..]));
+    call.writer().bulk_or_nil((!name.is_empty()).then_some(&name[..]));
     Ok(Action::Replied)
 }
 
@@ -220,14 +179,7 @@ fn client_setinfo(call: &mut Call<'_>) -> Executed {
 }
 
 fn line(id: u64, entry: &ClientEntry) -> String {
-    let ClientEntry {
-        addr,
-        name,
-        lib_name,
-        lib_ver,
-        resp,
-        since,
-    } = entry;
+    let ClientEntry { addr, name, lib_name, lib_ver, resp, since } = entry;
     let age = since.elapsed().as_secs();
     format!(
         "id={id} addr={addr} name={name} age={age} flags=N db=0 user=default \
@@ -242,10 +194,7 @@ fn client_list(call: &mut Call<'_>) -> Executed {
             only = Some(Vec::new());
         }
     } else if call.args.len() >= 4 && call.is(2, "id") {
-        let ids = call
-            .args
-            .from(3)
-            .map(|word| parse_i64(word).and_then(|n| u64::try_from(n).ok()));
+        let ids = call.args.from(3).map(|word| parse_i64(word).and_then(|n| u64::try_from(n).ok()));
         only = Some(ids.collect::<Option<_>>().ok_or(Refusal::BAD_CLIENT_ID)?);
     } else if call.args.len() > 2 {
         return Err(Refusal::SYNTAX);
@@ -253,11 +202,7 @@ fn client_list(call: &mut Call<'_>) -> Executed {
     let text: String = {
         let clients = call.server().clients();
         let wanted = |id: &u64| only.as_ref().is_none_or(|ids| ids.contains(id));
-        clients
-            .iter()
-            .filter(|(id, _)| wanted(id))
-            .map(|(id, entry)| line(*id, entry))
-            .collect()
+        clients.iter().filter(|(id, _)| wanted(id)).map(|(id, entry)| line(*id, entry)).collect()
     };
     call.writer().verbatim(&text);
     Ok(Action::Replied)
@@ -265,12 +210,7 @@ fn client_list(call: &mut Call<'_>) -> Executed {
 
 fn client_info(call: &mut Call<'_>) -> Executed {
     let id = call.session.id;
-    let text = call
-        .server()
-        .clients()
-        .get(&id)
-        .map(|entry| line(id, entry))
-        .unwrap_or_default();
+    let text = call.server().clients().get(&id).map(|entry| line(id, entry)).unwrap_or_default();
     call.writer().verbatim(&text);
     Ok(Action::Replied)
 }

@@ -6,31 +6,11 @@ use crate::kv::glob::matches;
 use crate::resp::Writer;
 
 static COMMAND: [Sub; 5] = [
-    Sub {
-        name: "count",
-        arity: 2,
-        run: count,
-    },
-    Sub {
-        name: "list",
-        arity: -2,
-        run: list,
-    },
-    Sub {
-        name: "info",
-        arity: -2,
-        run: info,
-    },
-    Sub {
-        name: "docs",
-        arity: -2,
-        run: docs,
-    },
-    Sub {
-        name: "getkeys",
-        arity: -4,
-        run: getkeys,
-    },
+    Sub { name: "count", arity: 2, run: count },
+    Sub { name: "list", arity: -2, run: list },
+    Sub { name: "info", arity: -2, run: info },
+    Sub { name: "docs", arity: -2, run: docs },
+    Sub { name: "getkeys", arity: -4, run: getkeys },
 ];
 
 pub(super) fn command(call: &mut Call<'_>) -> Executed {
@@ -59,17 +39,11 @@ fn list(call: &mut Call<'_>) -> Executed {
                 call.is(3, "aclcat") && spec.categories().any(|name| name == category)
             }
         };
-        let known = ["pattern", "aclcat", "module"]
-            .iter()
-            .any(|word| call.is(3, word));
+        let known = ["pattern", "aclcat", "module"].iter().any(|word| call.is(3, word));
         if !known {
             return Err(Refusal::SYNTAX);
         }
-        names = SPECS
-            .iter()
-            .filter(|spec| keep(spec))
-            .map(|spec| spec.name)
-            .collect();
+        names = SPECS.iter().filter(|spec| keep(spec)).map(|spec| spec.name).collect();
     } else if call.args.len() > 2 {
         return Err(Refusal::SYNTAX);
     }
@@ -116,11 +90,7 @@ fn docs(call: &mut Call<'_>) -> Executed {
             Topic::Server => "server",
             Topic::Cluster => "cluster",
         };
-        for (key, value) in [
-            ("summary", spec.summary),
-            ("since", "1.0.0"),
-            ("group", group),
-        ] {
+        for (key, value) in [("summary", spec.summary), ("since", "1.0.0"), ("group", group)] {
             writer.bulk(key.as_bytes());
             writer.bulk(value.as_bytes());
         }
@@ -141,10 +111,8 @@ fn getkeys(call: &mut Call<'_>) -> Executed {
     let Some((first, last)) = range else {
         return Err(Refusal::BAD_KEYS);
     };
-    let keys: Vec<&[u8]> = (first..=last)
-        .step_by(spec.key_step)
-        .map(|place| args.at(place + 2))
-        .collect();
+    let keys: Vec<&[u8]> =
+        (first..=last).step_by(spec.key_step).map(|place| args.at(place + 2)).collect();
     let mut writer = call.writer();
     writer.array(keys.len());
     keys.iter().for_each(|key| writer.bulk(key));

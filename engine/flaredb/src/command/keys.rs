@@ -21,10 +21,7 @@ pub(super) fn kind(call: &mut Call<'_>) -> Executed {
 }
 
 fn life(call: &Call<'_>, millis: bool, absolute: bool) -> Executed {
-    call.read(&Query::Life {
-        key: call.args.at(1),
-        unit: LifeUnit { millis, absolute },
-    })
+    call.read(&Query::Life { key: call.args.at(1), unit: LifeUnit { millis, absolute } })
 }
 
 pub(super) fn ttl(call: &mut Call<'_>) -> Executed {
@@ -52,16 +49,8 @@ fn expire_in(call: &mut Call<'_>, unit: i64, absolute: bool) -> Executed {
     if !absolute {
         millis.checked_add_unsigned(call.now).ok_or_else(bad)?;
     }
-    let life = if absolute {
-        Life::At(millis)
-    } else {
-        Life::In(millis)
-    };
-    call.write(&Write::Expire {
-        key: call.args.at(1),
-        life,
-        when,
-    })
+    let life = if absolute { Life::At(millis) } else { Life::In(millis) };
+    call.write(&Write::Expire { key: call.args.at(1), life, when })
 }
 
 fn expire_if(call: &Call<'_>) -> Result<ExpireIf, Refusal> {
@@ -106,10 +95,7 @@ pub(super) fn persist(call: &mut Call<'_>) -> Executed {
 }
 
 pub(super) fn dbsize(call: &mut Call<'_>) -> Executed {
-    Ok(Action::Gather(
-        Merge::Sum,
-        Op::Read(Query::Size.encode(call.now)),
-    ))
+    Ok(Action::Gather(Merge::Sum, Op::Read(Query::Size.encode(call.now))))
 }
 
 pub(super) fn keys(call: &mut Call<'_>) -> Executed {
@@ -122,10 +108,7 @@ pub(super) fn flush(call: &mut Call<'_>) -> Executed {
     if call.args.len() > 2 || !mode {
         return Err(Refusal::SYNTAX);
     }
-    Ok(Action::Gather(
-        Merge::All,
-        Op::Write(Write::Clear.encode(call.now)),
-    ))
+    Ok(Action::Gather(Merge::All, Op::Write(Write::Clear.encode(call.now))))
 }
 
 pub(super) fn scan(call: &mut Call<'_>) -> Executed {
@@ -139,10 +122,7 @@ pub(super) fn scan(call: &mut Call<'_>) -> Executed {
         }
         if call.is(number, "count") {
             let given = call.integer(value)?;
-            count = u64::try_from(given)
-                .ok()
-                .filter(|n| *n > 0)
-                .ok_or(Refusal::SYNTAX)?;
+            count = u64::try_from(given).ok().filter(|n| *n > 0).ok_or(Refusal::SYNTAX)?;
         } else if call.is(number, "match") {
             pattern = call.args.at(value);
         } else if call.is(number, "type") {
@@ -162,21 +142,13 @@ pub(super) fn scan(call: &mut Call<'_>) -> Executed {
         return Ok(Action::Replied);
     };
     let from = if group == first { from } else { 0 };
-    let query = Query::Scan {
-        from,
-        count,
-        pattern,
-    }
-    .encode(call.now);
+    let query = Query::Scan { from, count, pattern }.encode(call.now);
     Ok(Action::Group(group, Op::Read(query)))
 }
 
 /// The group and the place in it that a cursor names. The cursor 0 is the first place of the first group.
 fn split_cursor(cursor: u64) -> (GroupId, u64) {
-    (
-        GroupId((cursor >> PLACE_BITS) + 1),
-        cursor & ((1 << PLACE_BITS) - 1),
-    )
+    (GroupId((cursor >> PLACE_BITS) + 1), cursor & ((1 << PLACE_BITS) - 1))
 }
 
 /// The cursor of a place in a group.

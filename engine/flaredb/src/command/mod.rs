@@ -137,10 +137,7 @@ pub(crate) struct Sub {
 /// Executes the subcommand that the second word names.
 fn dispatch(call: &mut Call<'_>, subs: &'static [Sub]) -> Executed {
     let given = call.args.at(1);
-    let Some(sub) = subs
-        .iter()
-        .find(|sub| given.eq_ignore_ascii_case(sub.name.as_bytes()))
-    else {
+    let Some(sub) = subs.iter().find(|sub| given.eq_ignore_ascii_case(sub.name.as_bytes())) else {
         return Err(Refusal::unknown_subcommand(call.spec.name, given));
     };
     if !table::arity_allows(sub.arity, call.args.len()) {

@@ -61,9 +61,7 @@ impl Refusal {
     }
 
     pub(crate) fn arity(command: &str) -> Self {
-        Self::made(format!(
-            "ERR wrong number of arguments for '{command}' command"
-        ))
+        Self::made(format!("ERR wrong number of arguments for '{command}' command"))
     }
 
     pub(crate) fn sub_arity(command: &str, sub: &str) -> Self {
@@ -126,9 +124,7 @@ impl Refusal {
 
     fn quoting(head: &str, quoted: &[u8], tail: &str) -> Self {
         let quoted = cut(quoted, QUOTED_BYTES_MAX);
-        Self(Cow::Owned(
-            [head.as_bytes(), quoted, tail.as_bytes()].concat(),
-        ))
+        Self(Cow::Owned([head.as_bytes(), quoted, tail.as_bytes()].concat()))
     }
 }
 

@@ -15,11 +15,7 @@ pub(super) fn strlen(call: &mut Call<'_>) -> Executed {
 
 pub(super) fn getrange(call: &mut Call<'_>) -> Executed {
     let (start, end) = (call.integer(2)?, call.integer(3)?);
-    call.read(&Query::Range {
-        key: call.args.at(1),
-        start,
-        end,
-    })
+    call.read(&Query::Range { key: call.args.at(1), start, end })
 }
 
 pub(super) fn mget(call: &mut Call<'_>) -> Executed {
@@ -38,12 +34,7 @@ struct Options {
 
 /// Reads options from argument `from` on; `SET` has more of them than `GETEX`.
 fn options(call: &Call<'_>, from: usize, is_set: bool) -> Result<Options, Refusal> {
-    let mut options = Options {
-        life: None,
-        timing: None,
-        presence: Presence::Any,
-        old: false,
-    };
+    let mut options = Options { life: None, timing: None, presence: Presence::Any, old: false };
     let mut number = from;
     while number < call.args.len() {
         let word = call.args.at(number);
@@ -93,9 +84,7 @@ impl Timing {
             ("exat", Self::AtSecond),
             ("pxat", Self::AtMilli),
         ];
-        let found = all
-            .into_iter()
-            .find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
+        let found = all.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|(_, timing)| timing)
     }
 
@@ -125,19 +114,9 @@ pub(super) fn set(call: &mut Call<'_>) -> Executed {
         let options = options(call, 3, true)?;
         life = options.life.unwrap_or(Life::Forever);
         presence = options.presence;
-        answer = if options.old {
-            SetAnswer::Old
-        } else {
-            SetAnswer::Status
-        };
+        answer = if options.old { SetAnswer::Old } else { SetAnswer::Status };
     }
-    call.write(&Write::Set {
-        key,
-        value,
-        life,
-        presence,
-        answer,
-    })
+    call.write(&Write::Set { key, value, life, presence, answer })
 }
 
 pub(super) fn setnx(call: &mut Call<'_>) -> Executed {
@@ -192,11 +171,7 @@ pub(super) fn getex(call: &mut Call<'_>) -> Executed {
 
 pub(super) fn append(call: &mut Call<'_>) -> Executed {
     let bytes_max = call.server().settings().value_bytes_max as u64;
-    call.write(&Write::Append {
-        key: call.args.at(1),
-        tail: call.args.at(2),
-        bytes_max,
-    })
+    call.write(&Write::Append { key: call.args.at(1), tail: call.args.at(2), bytes_max })
 }
 
 pub(super) fn setrange(call: &mut Call<'_>) -> Executed {
@@ -206,19 +181,11 @@ pub(super) fn setrange(call: &mut Call<'_>) -> Executed {
     if !part.is_empty() && offset.saturating_add(part.len() as u64) > bytes_max {
         return Err(Refusal::TOO_LONG);
     }
-    call.write(&Write::SetRange {
-        key,
-        offset,
-        part,
-        bytes_max,
-    })
+    call.write(&Write::SetRange { key, offset, part, bytes_max })
 }
 
 fn add(call: &mut Call<'_>, delta: i64) -> Executed {
-    call.write(&Write::Add {
-        key: call.args.at(1),
-        delta,
-    })
+    call.write(&Write::Add { key: call.args.at(1), delta })
 }
 
 pub(super) fn incr(call: &mut Call<'_>) -> Executed {

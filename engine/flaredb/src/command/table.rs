@@ -93,26 +93,16 @@ impl Spec {
             Topic::Server | Topic::Cluster => "",
         };
         let has = |flag: u16, name: &'static str| if self.flags & flag != 0 { name } else { "" };
-        let speed = if self.flags & FAST != 0 {
-            "@fast"
-        } else {
-            "@slow"
-        };
+        let speed = if self.flags & FAST != 0 { "@fast" } else { "@slow" };
         let all = [has(WRITE, "@write"), has(READ, "@read"), topic, speed];
-        all.into_iter()
-            .chain([has(DANGEROUS, "@dangerous")])
-            .filter(|name| !name.is_empty())
+        all.into_iter().chain([has(DANGEROUS, "@dangerous")]).filter(|name| !name.is_empty())
     }
 }
 
 /// Whether an arity allows so many words.
 pub(crate) fn arity_allows(arity: i8, words: usize) -> bool {
     let stated = usize::from(arity.unsigned_abs());
-    if arity < 0 {
-        words >= stated
-    } else {
-        words == stated
-    }
+    if arity < 0 { words >= stated } else { words == stated }
 }
 
 /// The command of this name, whatever its case.
@@ -149,9 +139,7 @@ const fn place(name: &[u8]) -> usize {
     let mut hash = name.len();
     let mut at = 0;
     while at < name.len() && at < 16 {
-        hash = hash
-            .wrapping_mul(31)
-            .wrapping_add((name[at] | 0x20) as usize);
+        hash = hash.wrapping_mul(31).wrapping_add((name[at] | 0x20) as usize);
         at += 1;
     }
     hash % 512
@@ -179,17 +167,7 @@ const fn spec(
     run: Run,
 ) -> Spec {
     let (first_key, last_key, key_step) = keys;
-    Spec {
-        name,
-        arity,
-        flags,
-        first_key,
-        last_key,
-        key_step,
-        topic,
-        summary,
-        run,
-    }
+    Spec { name, arity, flags, first_key, last_key, key_step, topic, summary, run }
 }
 
 const fn string(

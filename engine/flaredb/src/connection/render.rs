@@ -81,9 +81,7 @@ pub(super) fn error(
         RequestError::TooLarge => writer.error(TOO_LARGE),
         RequestError::Busy { retry_after } => {
             let millis = retry_after.as_millis();
-            writer.error(&format!(
-                "OVERLOADED retry_after_ms={millis} reason=requests"
-            ));
+            writer.error(&format!("OVERLOADED retry_after_ms={millis} reason=requests"));
         }
         RequestError::Uncertain { id } => {
             writer.error(&format!("UNCERTAIN {} {}", id.term, id.index));
@@ -104,18 +102,14 @@ pub(super) fn gathered(
         let slot = slots.range_of(group).map_or(0, |range| range.first);
         return error(&failure, slot, view, writer, counters);
     }
-    let refused = gather
-        .answers()
-        .find(|(_, a)| matches!(a, Answer::Error(_)));
+    let refused = gather.answers().find(|(_, a)| matches!(a, Answer::Error(_)));
     if let Some((_, Answer::Error(text))) = refused {
         counters.errors.add(1);
         return writer.error_bytes(text);
     }
     match gather.merge() {
         Merge::Sum => {
-            let sum = gather
-                .answers()
-                .map(|(_, a)| if let Answer::Integer(n) = a { n } else { 0 });
+            let sum = gather.answers().map(|(_, a)| if let Answer::Integer(n) = a { n } else { 0 });
             writer.integer(sum.sum());
         }
         Merge::All => writer.status("OK"),
@@ -140,12 +134,7 @@ fn page(gather: &Gather, view: &NodeView, writer: &mut Writer<'_>) {
     };
     let page = gather.answers().next();
     let place = match &page {
-        Some((
-            _,
-            Answer::Page {
-                next: Some(place), ..
-            },
-        )) => cursor(group, *place),
+        Some((_, Answer::Page { next: Some(place), .. })) => cursor(group, *place),
         Some((_, Answer::Integer(n))) => return writer.integer(*n),
         _ => next_led(view, group).map_or(0, |group| cursor(group, 0)),
     };
@@ -162,9 +151,5 @@ fn page(gather: &Gather, view: &NodeView, writer: &mut Writer<'_>) {
 
 fn next_led(view: &NodeView, after: GroupId) -> Option<GroupId> {
     let led = |group: &GroupId| view.leader(*group) == Some(view.node());
-    view.groups()
-        .iter()
-        .map(|group| group.id)
-        .filter(|group| *group > after)
-        .find(led)
+    view.groups().iter().map(|group| group.id).filter(|group| *group > after).find(led)
 }

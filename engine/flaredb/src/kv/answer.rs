@@ -91,10 +91,7 @@ impl<'a> Answer<'a> {
             PAGE => {
                 let next = reader.u64()?;
                 let next = (next != u64::MAX).then_some(next);
-                Self::Page {
-                    next,
-                    items: items(&mut reader)?,
-                }
+                Self::Page { next, items: items(&mut reader)? }
             }
             BEHIND => Self::Behind(reader.rest()),
             _ => return None,

@@ -23,28 +23,15 @@ impl Kv {
         };
         self.clock = self.clock.max(stamp);
         let advance = matches!(write, Write::AdvanceClock);
-        self.bury(if advance {
-            BURIED_PER_ADVANCE
-        } else {
-            BURIED_PER_ENTRY
-        });
+        self.bury(if advance { BURIED_PER_ADVANCE } else { BURIED_PER_ENTRY });
         self.free_garbage();
         match write {
             Write::AdvanceClock => status(reply, "OK"),
-            Write::Set {
-                key,
-                value,
-                life,
-                presence,
-                answer,
-            } => {
+            Write::Set { key, value, life, presence, answer } => {
                 self.set(key, value, life, presence, answer, reply);
             }
             Write::Delete(keys) => {
-                let gone = keys
-                    .iter()
-                    .filter(|key| self.remove_live(key).is_some())
-                    .count();
+                let gone = keys.iter().filter(|key| self.remove_live(key).is_some()).count();
                 integer(reply, gone as i64);
             }
             Write::Take(key) => {
@@ -52,23 +39,11 @@ impl Kv {
                 bulk_or_nil(reply, record.as_ref().map(Record::value));
             }
             Write::Add { key, delta } => self.add_to(key, delta, reply),
-            Write::Append {
-                key,
-                tail,
-                bytes_max,
-            } => self.append(key, tail, bytes_max, reply),
-            Write::SetRange {
-                key,
-                offset,
-                part,
-                bytes_max,
-            } => {
+            Write::Append { key, tail, bytes_max } => self.append(key, tail, bytes_max, reply),
+            Write::SetRange { key, offset, part, bytes_max } => {
                 self.set_range(key, offset, part, bytes_max, reply);
             }
-            Write::SetMany {
-                pairs,
-                only_if_none,
-            } => self.set_many(pairs, only_if_none, reply),
+            Write::SetMany { pairs, only_if_none } => self.set_many(pairs, only_if_none, reply),
             Write::Expire { key, life, when } => self.expire(key, life, when, reply),
             Write::GetExpire { key, life } => self.get_expire(key, life, reply),
             Write::Persist(key) => self.persist(key, reply),

@@ -201,11 +201,7 @@ pub fn set_many<'k>(
     pairs: impl Iterator<Item = &'k [u8]> + Clone,
     only_if_none: bool,
 ) -> Bytes {
-    let mut out = start(
-        SET_MANY,
-        stamp,
-        1 + pairs.clone().map(bytes_size).sum::<usize>(),
-    );
+    let mut out = start(SET_MANY, stamp, 1 + pairs.clone().map(bytes_size).sum::<usize>());
     out.push(u8::from(only_if_none));
     pairs.for_each(|bytes| put_bytes(&mut out, bytes));
     out.into()
@@ -219,18 +215,8 @@ impl<'a> Write<'a> {
         match *self {
             Self::AdvanceClock => out = start(ADVANCE, stamp, 0),
             Self::Clear => out = start(CLEAR, stamp, 0),
-            Self::Set {
-                key,
-                value,
-                life,
-                presence,
-                answer,
-            } => {
-                let timed = if matches!(life, Life::In(_) | Life::At(_)) {
-                    9
-                } else {
-                    1
-                };
+            Self::Set { key, value, life, presence, answer } => {
+                let timed = if matches!(life, Life::In(_) | Life::At(_)) { 9 } else { 1 };
                 out = start(SET, stamp, 1 + timed + bytes_size(key) + value.len());
                 out.push((presence as u8) << 4 | answer as u8);
                 put_life(&mut out, life);
@@ -240,22 +226,11 @@ impl<'a> Write<'a> {
             Self::Delete(keys) => {
                 return delete(stamp, keys.iter().collect::<Vec<_>>().into_iter());
             }
-            Self::SetMany {
-                pairs,
-                only_if_none,
-            } => {
-                return set_many(
-                    stamp,
-                    pairs.iter().collect::<Vec<_>>().into_iter(),
-                    only_if_none,
-                );
+            Self::SetMany { pairs, only_if_none } => {
+                return set_many(stamp, pairs.iter().collect::<Vec<_>>().into_iter(), only_if_none);
             }
             Self::Take(key) | Self::Persist(key) => {
-                let operation = if matches!(self, Self::Take(_)) {
-                    TAKE
-                } else {
-                    PERSIST
-                };
+                let operation = if matches!(self, Self::Take(_)) { TAKE } else { PERSIST };
                 out = start(operation, stamp, key.len());
                 out.extend_from_slice(key);
             }
@@ -264,22 +239,13 @@ impl<'a> Write<'a> {
                 out.extend_from_slice(&delta.to_le_bytes());
                 out.extend_from_slice(key);
             }
-            Self::Append {
-                key,
-                tail,
-                bytes_max,
-            } => {
+            Self::Append { key, tail, bytes_max } => {
                 out = start(APPEND, stamp, 10 + bytes_size(key) + tail.len());
                 put_varint(&mut out, bytes_max);
                 put_bytes(&mut out, key);
                 out.extend_from_slice(tail);
             }
-            Self::SetRange {
-                key,
-                offset,
-                part,
-                bytes_max,
-            } => {
+            Self::SetRange { key, offset, part, bytes_max } => {
                 out = start(SET_RANGE, stamp, 20 + bytes_size(key) + part.len());
                 put_varint(&mut out, bytes_max);
                 put_varint(&mut out, offset);
@@ -322,37 +288,19 @@ impl<'a> Write<'a> {
                 let (presence, answer) = set_flags(reader.u8()?)?;
                 let life = life(reader)?;
                 let key = reader.bytes()?;
-                Self::Set {
-                    key,
-                    value: reader.rest(),
-                    life,
-                    presence,
-                    answer,
-                }
+                Self::Set { key, value: reader.rest(), life, presence, answer }
             }
             DELETE => Self::Delete(reader.list()?),
             TAKE => Self::Take(reader.rest()),
             PERSIST => Self::Persist(reader.rest()),
-            ADD => Self::Add {
-                delta: reader.i64()?,
-                key: reader.rest(),
-            },
+            ADD => Self::Add { delta: reader.i64()?, key: reader.rest() },
             APPEND => {
                 let bytes_max = reader.varint()?;
-                Self::Append {
-                    bytes_max,
-                    key: reader.bytes()?,
-                    tail: reader.rest(),
-                }
+                Self::Append { bytes_max, key: reader.bytes()?, tail: reader.rest() }
             }
             SET_RANGE => {
                 let (bytes_max, offset) = (reader.varint()?, reader.varint()?);
-                Self::SetRange {
-                    bytes_max,
-                    offset,
-                    key: reader.bytes()?,
-                    part: reader.rest(),
-                }
+                Self::SetRange { bytes_max, offset, key: reader.bytes()?, part: reader.rest() }
             }
             SET_MANY => {
                 let only_if_none = match reader.u8()? {
@@ -361,23 +309,13 @@ impl<'a> Write<'a> {
                     _ => return None,
                 };
                 let pairs = reader.list()?;
-                (pairs.len() % 2 == 0).then_some(Self::SetMany {
-                    pairs,
-                    only_if_none,
-                })?
+                (pairs.len() % 2 == 0).then_some(Self::SetMany { pairs, only_if_none })?
             }
             EXPIRE => {
                 let when = ExpireIf(reader.u8()?);
-                Self::Expire {
-                    when,
-                    life: life(reader)?,
-                    key: reader.rest(),
-                }
+                Self::Expire { when, life: life(reader)?, key: reader.rest() }
             }
-            GET_EXPIRE => Self::GetExpire {
-                life: life(reader)?,
-                key: reader.rest(),
-            },
+            GET_EXPIRE => Self::GetExpire { life: life(reader)?, key: reader.rest() },
             _ => return None,
         })
     }

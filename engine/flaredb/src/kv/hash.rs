@@ -31,10 +31,7 @@ fn word_of(bytes: &[u8]) -> u64 {
     if let Ok(whole) = <[u8; 8]>::try_from(bytes) {
         return u64::from_le_bytes(whole);
     }
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |word, byte| (word << 8) | u64::from(*byte))
+    bytes.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
 }
 
 /// Both halves of the product, folded together and with the inputs, so that a zero does not stick.
@@ -66,9 +63,6 @@ mod tests {
             let key = format!("key:{i:012}");
             buckets[(place(7, key.as_bytes()) >> (PLACE_BITS - 8)) as usize] += 1;
         }
-        assert!(
-            buckets.iter().all(|n| (160..=360).contains(n)),
-            "{buckets:?}"
-        );
+        assert!(buckets.iter().all(|n| (160..=360).contains(n)), "{buckets:?}");
     }
 }

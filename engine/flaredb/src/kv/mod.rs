@@ -158,11 +158,7 @@ impl Kv {
     fn count_in_slot(&mut self, key: &[u8], up: bool) {
         let place = slot_of(key).checked_sub(self.range.first);
         if let Some(size) = place.and_then(|p| self.slot_sizes.get_mut(usize::from(p))) {
-            *size = if up {
-                size.saturating_add(1)
-            } else {
-                size.saturating_sub(1)
-            };
+            *size = if up { size.saturating_add(1) } else { size.saturating_sub(1) };
         }
     }
 
@@ -175,10 +171,7 @@ impl Kv {
             if deadline >= self.clock {
                 return;
             }
-            let key = self
-                .table
-                .at(place)
-                .find(|r| r.deadline() == Some(deadline));
+            let key = self.table.at(place).find(|r| r.deadline() == Some(deadline));
             match key.map(|record| record.key().to_vec()) {
                 Some(key) => {
                     self.take(place, &key);
@@ -194,9 +187,7 @@ impl Kv {
     fn publish(&self) {
         let table = self.table.overhead_bytes() + self.table.len() * SLOT_BYTES;
         self.gauges.keys.set(self.table.len() as u64);
-        self.gauges
-            .keys_with_deadline
-            .set(self.deadlines.len() as u64);
+        self.gauges.keys_with_deadline.set(self.deadlines.len() as u64);
         self.gauges.bytes.set((self.record_bytes + table) as u64);
         self.gauges.keys_expired.set(self.expired);
     }
@@ -216,9 +207,8 @@ impl StateMachine for Kv {
 
     fn digest(&self) -> u64 {
         // A sum, because the order of records differs between tables that came to hold the same ones.
-        let records = self.table.iter().fold(0u64, |sum, record| {
-            sum.wrapping_add(hash(0, record.packed()))
-        });
+        let records =
+            self.table.iter().fold(0u64, |sum, record| sum.wrapping_add(hash(0, record.packed())));
         hash(self.clock, &records.to_le_bytes())
     }
 }

@@ -19,11 +19,7 @@ pub fn parse_i64(bytes: &[u8]) -> Option<i64> {
         }
         magnitude = magnitude * 10 + u64::from(digit);
     }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// The unsigned integer these bytes spell, as a cursor is read.
@@ -32,9 +28,7 @@ pub fn parse_u64(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    bytes.iter().try_fold(0u64, |n, digit| {
-        n.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })
+    bytes.iter().try_fold(0u64, |n, digit| n.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
 }
 
 /// Decimal digits of a number, made without allocating.
@@ -98,14 +92,7 @@ mod tests {
 
     #[test]
     fn reads_only_canonical_integers() {
-        for good in [
-            "0",
-            "1",
-            "-1",
-            "10",
-            "9223372036854775807",
-            "-9223372036854775808",
-        ] {
+        for good in ["0", "1", "-1", "10", "9223372036854775807", "-9223372036854775808"] {
             assert_eq!(parse_i64(good.as_bytes()), good.parse().ok(), "{good}");
         }
         for bad in [
@@ -132,26 +119,9 @@ mod tests {
 
     #[test]
     fn writes_what_the_standard_library_writes() {
-        for n in [
-            0,
-            1,
-            9,
-            10,
-            99,
-            100,
-            101,
-            12_345,
-            -1,
-            -10,
-            -123,
-            i64::MAX,
-            i64::MIN,
-        ] {
+        for n in [0, 1, 9, 10, 99, 100, 101, 12_345, -1, -10, -123, i64::MAX, i64::MIN] {
             assert_eq!(Decimal::new(n).as_bytes(), n.to_string().as_bytes());
         }
-        assert_eq!(
-            Decimal::unsigned(u64::MAX).as_bytes(),
-            u64::MAX.to_string().as_bytes()
-        );
+        assert_eq!(Decimal::unsigned(u64::MAX).as_bytes(), u64::MAX.to_string().as_bytes());
     }
 }

@@ -119,11 +119,7 @@ impl<'a> Query<'a> {
                 out.extend_from_slice(key);
                 out
             }
-            Self::Range {
-                key,
-                start: first,
-                end,
-            } => {
+            Self::Range { key, start: first, end } => {
                 let mut out = start(RANGE, stamp, 16 + key.len());
                 out.extend_from_slice(&first.to_le_bytes());
                 out.extend_from_slice(&end.to_le_bytes());
@@ -131,11 +127,7 @@ impl<'a> Query<'a> {
                 out
             }
             Self::Size => start(SIZE, stamp, 0),
-            Self::Scan {
-                from,
-                count,
-                pattern,
-            } => {
+            Self::Scan { from, count, pattern } => {
                 let mut out = start(SCAN, stamp, 20 + pattern.len());
                 put_varint(&mut out, from);
                 put_varint(&mut out, count);
@@ -169,31 +161,17 @@ impl<'a> Query<'a> {
             COUNT => Self::Count(reader.list()?),
             LIFE => {
                 let flags = reader.u8()?;
-                let unit = LifeUnit {
-                    millis: flags & 1 != 0,
-                    absolute: flags & 2 != 0,
-                };
-                (flags < 4).then_some(Self::Life {
-                    key: reader.rest(),
-                    unit,
-                })?
+                let unit = LifeUnit { millis: flags & 1 != 0, absolute: flags & 2 != 0 };
+                (flags < 4).then_some(Self::Life { key: reader.rest(), unit })?
             }
             RANGE => {
                 let (start, end) = (reader.i64()?, reader.i64()?);
-                Self::Range {
-                    key: reader.rest(),
-                    start,
-                    end,
-                }
+                Self::Range { key: reader.rest(), start, end }
             }
             SIZE => Self::Size,
             SCAN => {
                 let (from, count) = (reader.varint()?, reader.varint()?);
-                Self::Scan {
-                    from,
-                    count,
-                    pattern: reader.rest(),
-                }
+                Self::Scan { from, count, pattern: reader.rest() }
             }
             SLOT_SIZE => Self::SlotSize(u16::try_from(reader.varint()?).ok()?),
             _ => return None,

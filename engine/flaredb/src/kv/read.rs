@@ -60,18 +60,10 @@ impl Kv {
             }
             Query::Size => {
                 self.check_clock(stamp)?;
-                let dead = self
-                    .deadlines
-                    .iter()
-                    .take_while(|(d, _)| *d < self.clock)
-                    .count();
+                let dead = self.deadlines.iter().take_while(|(d, _)| *d < self.clock).count();
                 integer(reply, self.table.len().saturating_sub(dead) as i64);
             }
-            Query::Scan {
-                from,
-                count,
-                pattern,
-            } => {
+            Query::Scan { from, count, pattern } => {
                 self.check_clock(stamp)?;
                 self.scan(from, count, pattern, reply);
             }
@@ -95,9 +87,7 @@ impl Kv {
     }
 
     fn is_live(&self, record: &Record) -> bool {
-        record
-            .deadline()
-            .is_none_or(|deadline| deadline >= self.clock)
+        record.deadline().is_none_or(|deadline| deadline >= self.clock)
     }
 
     /// The record of a key that is alive by both clocks.
@@ -142,16 +132,8 @@ fn life_left(record: Option<&Record>, unit: LifeUnit, now: u64) -> i64 {
     let Some(deadline) = record.deadline() else {
         return -1;
     };
-    let millis = if unit.absolute {
-        deadline
-    } else {
-        deadline.saturating_sub(now)
-    };
-    let shown = if unit.millis {
-        millis
-    } else {
-        millis.saturating_add(500) / 1000
-    };
+    let millis = if unit.absolute { deadline } else { deadline.saturating_sub(now) };
+    let shown = if unit.millis { millis } else { millis.saturating_add(500) / 1000 };
     i64::try_from(shown).unwrap_or(i64::MAX)
 }
 
@@ -162,11 +144,7 @@ fn part(value: &[u8], start: i64, end: i64) -> &[u8] {
         return b"";
     }
     let place = |at: i64| {
-        if at < 0 {
-            length.saturating_add(at).max(0)
-        } else {
-            at
-        }
+        if at < 0 { length.saturating_add(at).max(0) } else { at }
     };
     let (start, end) = (place(start), place(end).min(length - 1));
     if start > end || length == 0 {

@@ -34,10 +34,7 @@ impl Record {
         let first = self.0[0];
         let short = usize::from(first >> 1);
         let (length, deadline) = if short == LONG_KEY {
-            (
-                u32::from_le_bytes([self.0[1], self.0[2], self.0[3], self.0[4]]) as usize,
-                5,
-            )
+            (u32::from_le_bytes([self.0[1], self.0[2], self.0[3], self.0[4]]) as usize, 5)
         } else {
             (short, 1)
         };
@@ -62,9 +59,7 @@ impl Record {
             return None;
         }
         let start = self.places().0;
-        <[u8; 8]>::try_from(&self.0[start..start + 8])
-            .ok()
-            .map(u64::from_le_bytes)
+        <[u8; 8]>::try_from(&self.0[start..start + 8]).ok().map(u64::from_le_bytes)
     }
 
     /// Puts a value and a deadline in place of the present ones if the record's size stays the same;

@@ -24,11 +24,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// An empty segment.
     pub(crate) fn new(depth: u32) -> Self {
-        Self {
-            depth,
-            slots: empty(SLOTS_MIN),
-            len: 0,
-        }
+        Self { depth, slots: empty(SLOTS_MIN), len: 0 }
     }
 
     /// Whether the segment must split before it takes another record.
@@ -94,9 +90,7 @@ impl Segment {
 
     /// Every record with its place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Record)> {
-        self.slots
-            .iter()
-            .filter_map(|slot| Some((slot.place, slot.record.as_ref()?)))
+        self.slots.iter().filter_map(|slot| Some((slot.place, slot.record.as_ref()?)))
     }
 
     /// Doubles the segment: for records that no split can part.
@@ -113,11 +107,7 @@ impl Segment {
         self.len = 0;
         for Slot { place, record } in slots.into_vec() {
             let Some(record) = record else { continue };
-            let side = if place >> bit & 1 == 1 {
-                &mut upper
-            } else {
-                &mut *self
-            };
+            let side = if place >> bit & 1 == 1 { &mut upper } else { &mut *self };
             side.insert(place, record);
         }
         upper
@@ -152,10 +142,7 @@ impl Segment {
         while self.slots[at].record.is_some() {
             at = (at + 1) & mask;
         }
-        self.slots[at] = Slot {
-            place,
-            record: Some(record),
-        };
+        self.slots[at] = Slot { place, record: Some(record) };
         self.len += 1;
     }
 }

@@ -28,13 +28,7 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table whose places are keyed by `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            depth: 0,
-            directory: vec![0],
-            segments: vec![Segment::new(0)],
-            len: 0,
-        }
+        Self { seed, depth: 0, directory: vec![0], segments: vec![Segment::new(0)], len: 0 }
     }
 
     /// How many records there are.
@@ -88,10 +82,7 @@ impl Table {
 
     /// Every record, in no order worth relying on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.segments
-            .iter()
-            .flat_map(Segment::iter)
-            .map(|(_, record)| record)
+        self.segments.iter().flat_map(Segment::iter).map(|(_, record)| record)
     }
 
     /// Visits about `count` records from place `from` on, in order of places, never only some of those at one place.

@@ -47,14 +47,7 @@ fn ask(kv: &mut Kv, query: &Query<'_>, stamp: u64) -> Vec<u8> {
 
 fn set(key: &[u8], value: &[u8], life: Life, stamp: u64) -> Bytes {
     let (presence, answer) = (Presence::Any, SetAnswer::Status);
-    Write::Set {
-        key,
-        value,
-        life,
-        presence,
-        answer,
-    }
-    .encode(stamp)
+    Write::Set { key, value, life, presence, answer }.encode(stamp)
 }
 
 #[test]
@@ -71,10 +64,7 @@ fn a_key_dies_by_the_log_and_never_comes_back() {
     assert_eq!(ask(&mut kv, &get, 5), b"_");
     // A stamp from a clock that is behind counts from the group clock.
     one(&mut kv, set(b"k", b"w", Life::In(10), 3));
-    let unit = LifeUnit {
-        millis: true,
-        absolute: true,
-    };
+    let unit = LifeUnit { millis: true, absolute: true };
     let deadline = ask(&mut kv, &Query::Life { key: b"k", unit }, 3);
     assert_eq!(Answer::decode(&deadline), Some(Answer::Integer(1021)));
 }
@@ -120,10 +110,7 @@ fn clearing_leaves_nothing_and_frees_in_steps() {
         one(&mut kv, Write::AdvanceClock.encode(1));
     }
     assert!(kv.garbage.is_empty() && kv.old_deadlines.is_empty());
-    assert_eq!(
-        (kv.table.len(), kv.record_bytes, kv.deadlines.len()),
-        (0, 0, 0)
-    );
+    assert_eq!((kv.table.len(), kv.record_bytes, kv.deadlines.len()), (0, 0, 0));
 }
 
 #[test]
@@ -133,12 +120,7 @@ fn what_is_no_entry_changes_nothing_and_gets_an_error() {
     let before = kv.digest();
     let future = Bytes::from_static(&[9, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     let odd_pairs = set_many(9, [&b"a"[..], b"b", b"c"].into_iter(), false);
-    for entry in [
-        Bytes::new(),
-        future,
-        odd_pairs,
-        Bytes::from_static(b"\x01\xff"),
-    ] {
+    for entry in [Bytes::new(), future, odd_pairs, Bytes::from_static(b"\x01\xff")] {
         assert!(one(&mut kv, entry).starts_with(b"-ERR"));
     }
     assert_eq!(kv.digest(), before);
@@ -169,48 +151,20 @@ fn entry() -> impl Strategy<Value = Bytes> {
     let answer =
         proptest::sample::select(&[SetAnswer::Status, SetAnswer::Old, SetAnswer::Flag][..]);
     let when = proptest::sample::select(&[0u8, 1, 2, 4, 8, 6, 10][..]);
-    let parts = (
-        key(),
-        key(),
-        value,
-        life(),
-        presence,
-        answer,
-        when,
-        -5i64..5,
-    );
+    let parts = (key(), key(), value, life(), presence, answer, when, -5i64..5);
     (0u8..14, stamp, parts).prop_map(|(kind, stamp, parts)| {
         let (key, other, value, life, presence, answer, when, delta) = parts;
         let (key, value, bytes_max) = (&key[..], &value[..], 12);
         let both = [key, &other];
         let write = match kind {
-            0..4 => Write::Set {
-                key,
-                value,
-                life,
-                presence,
-                answer,
-            },
+            0..4 => Write::Set { key, value, life, presence, answer },
             4 => return delete(stamp, both.into_iter()),
             5 => return set_many(stamp, [key, value, &other, b"7"].into_iter(), delta < 0),
             6 => Write::Take(key),
             7 => Write::Add { key, delta },
-            8 => Write::Append {
-                key,
-                tail: value,
-                bytes_max,
-            },
-            9 => Write::SetRange {
-                key,
-                offset: when.into(),
-                part: value,
-                bytes_max,
-            },
-            10 => Write::Expire {
-                key,
-                life,
-                when: ExpireIf(when),
-            },
+            8 => Write::Append { key, tail: value, bytes_max },
+            9 => Write::SetRange { key, offset: when.into(), part: value, bytes_max },
+            10 => Write::Expire { key, life, when: ExpireIf(when) },
             11 => Write::GetExpire { key, life },
             12 => Write::Persist(key),
             _ if delta == 0 => Write::Clear,
@@ -239,8 +193,7 @@ impl Model {
 
     fn bury(&mut self) {
         let clock = self.clock;
-        self.keys
-            .retain(|_, (_, deadline)| deadline.is_none_or(|d| d >= clock));
+        self.keys.retain(|_, (_, deadline)| deadline.is_none_or(|d| d >= clock));
     }
 
     fn apply(&mut self, entry: &[u8]) {
@@ -251,13 +204,7 @@ impl Model {
         match write {
             Write::AdvanceClock => {}
             Write::Clear => self.keys.clear(),
-            Write::Set {
-                key,
-                value,
-                life,
-                presence,
-                ..
-            } => {
+            Write::Set { key, value, life, presence, .. } => {
                 let old = found(key);
                 let forbidden = match presence {
                     Presence::Any => false,
@@ -282,23 +229,14 @@ impl Model {
                     self.keys.insert(key.to_vec(), (sum, deadline));
                 }
             }
-            Write::Append {
-                key,
-                tail,
-                bytes_max,
-            } => {
+            Write::Append { key, tail, bytes_max } => {
                 let (mut value, deadline) = found(key).unwrap_or_default();
                 value.extend_from_slice(tail);
                 if value.len() as u64 <= bytes_max {
                     self.keys.insert(key.to_vec(), (value, deadline));
                 }
             }
-            Write::SetRange {
-                key,
-                offset,
-                part,
-                bytes_max,
-            } => {
+            Write::SetRange { key, offset, part, bytes_max } => {
                 let (mut value, deadline) = found(key).unwrap_or_default();
                 let end = offset as usize + part.len();
                 if !part.is_empty() && end as u64 <= bytes_max {
@@ -307,10 +245,7 @@ impl Model {
                     self.keys.insert(key.to_vec(), (value, deadline));
                 }
             }
-            Write::SetMany {
-                pairs,
-                only_if_none,
-            } => {
+            Write::SetMany { pairs, only_if_none } => {
                 let all: Vec<&[u8]> = pairs.iter().collect();
                 if !only_if_none || all.iter().step_by(2).all(|key| found(key).is_none()) {
                     for pair in all.chunks(2) {

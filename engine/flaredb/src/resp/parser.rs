@@ -29,11 +29,8 @@ pub struct Limits {
 
 impl Limits {
     /// What a client may send before it has authenticated.
-    pub const STRANGER: Self = Self {
-        bulk_bytes_max: 16 * 1024,
-        arguments_max: 10,
-        command_bytes_max: 64 * 1024,
-    };
+    pub const STRANGER: Self =
+        Self { bulk_bytes_max: 16 * 1024, arguments_max: 10, command_bytes_max: 64 * 1024 };
 
     /// Limits for values of up to this many bytes.
     #[must_use]
@@ -76,11 +73,7 @@ pub enum ProtocolError {
 }
 
 fn printable(byte: u8) -> char {
-    if byte.is_ascii_graphic() || byte == b' ' {
-        char::from(byte)
-    } else {
-        '?'
-    }
+    if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' }
 }
 
 /// The arguments of a command, the name first.
@@ -116,9 +109,7 @@ impl<'a> Args<'a> {
     pub fn from(&self, number: usize) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let bytes = self.bytes;
         let places = self.places.get(number..).unwrap_or_default();
-        places
-            .iter()
-            .map(move |&(start, end)| &bytes[start as usize..end as usize])
+        places.iter().map(move |&(start, end)| &bytes[start as usize..end as usize])
     }
 }
 
@@ -152,18 +143,10 @@ impl Parser {
                 Some(_) => self.inline = true,
             }
         }
-        let done = if self.inline {
-            self.line(input)?
-        } else {
-            self.array(input, limits)?
-        };
+        let done = if self.inline { self.line(input)? } else { self.array(input, limits)? };
         if !done {
             let unfinished = input.len() > limits.command_bytes_max;
-            return if unfinished {
-                Err(ProtocolError::CommandLength)
-            } else {
-                Ok(None)
-            };
+            return if unfinished { Err(ProtocolError::CommandLength) } else { Ok(None) };
         }
         Ok(Some(std::mem::take(&mut self.at)))
     }
@@ -172,10 +155,7 @@ impl Parser {
     #[must_use]
     pub fn args<'a>(&'a self, input: &'a [u8]) -> Args<'a> {
         let bytes = if self.inline { &self.words } else { input };
-        Args {
-            bytes,
-            places: &self.places,
-        }
+        Args { bytes, places: &self.places }
     }
 
     fn start(&mut self) {
@@ -218,8 +198,7 @@ impl Parser {
                 self.bulk = Some(length);
                 break;
             }
-            self.places
-                .push((self.at as u32, (self.at + length) as u32));
+            self.places.push((self.at as u32, (self.at + length) as u32));
             self.at += length + 2;
             left -= 1;
         }
@@ -264,11 +243,7 @@ impl Parser {
         let Some(length) = input[self.at..].iter().position(|b| *b == b'\n') else {
             self.at = input.len();
             let long = input.len() > INLINE_BYTES_MAX;
-            return if long {
-                Err(ProtocolError::InlineLength)
-            } else {
-                Ok(false)
-            };
+            return if long { Err(ProtocolError::InlineLength) } else { Ok(false) };
         };
         let end = self.at + length;
         if end > INLINE_BYTES_MAX {
@@ -277,12 +252,8 @@ impl Parser {
         self.at = end + 1;
         let line = &input[..end];
         self.words.clear();
-        split_words(
-            line.strip_suffix(b"\r").unwrap_or(line),
-            &mut self.words,
-            &mut self.places,
-        )
-        .ok_or(ProtocolError::Quotes)?;
+        split_words(line.strip_suffix(b"\r").unwrap_or(line), &mut self.words, &mut self.places)
+            .ok_or(ProtocolError::Quotes)?;
         Ok(true)
     }
 }
@@ -294,10 +265,7 @@ fn length_line(input: &[u8]) -> Result<Option<(i64, usize)>, ()> {
         return Ok(Some((i64::from(digit - b'0'), 3)));
     }
     if let [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] = input {
-        return Ok(Some((
-            i64::from(tens - b'0') * 10 + i64::from(ones - b'0'),
-            4,
-        )));
+        return Ok(Some((i64::from(tens - b'0') * 10 + i64::from(ones - b'0'), 4)));
     }
     let window = &input[..input.len().min(LENGTH_LINE_BYTES_MAX)];
     match window.iter().position(|b| *b == b'\r') {

@@ -60,10 +60,7 @@ enum Stop {
 
 fn parse(input: &[u8], at: &mut usize, depth: usize) -> Result<Reply, Stop> {
     let rest = input.get(*at..).unwrap_or_default();
-    let end = rest
-        .windows(2)
-        .position(|pair| pair == b"\r\n")
-        .ok_or(Stop::Unfinished)?;
+    let end = rest.windows(2).position(|pair| pair == b"\r\n").ok_or(Stop::Unfinished)?;
     let (kind, line) = rest[..end].split_first().ok_or(Stop::Bad)?;
     *at += end + 2;
     let length = || parse_i64(line).ok_or(Stop::Bad);
@@ -80,14 +77,7 @@ fn parse(input: &[u8], at: &mut usize, depth: usize) -> Result<Reply, Stop> {
             let whole = input.get(*at..*at + length + 2).ok_or(Stop::Unfinished)?;
             *at += length + 2;
             let text = &whole[..length];
-            Reply::Bulk(
-                if *kind == b'=' {
-                    text.get(4..).unwrap_or(text)
-                } else {
-                    text
-                }
-                .to_vec(),
-            )
+            Reply::Bulk(if *kind == b'=' { text.get(4..).unwrap_or(text) } else { text }.to_vec())
         }
         b'*' | b'~' | b'%' if depth >= DEPTH_MAX => return Err(Stop::Bad),
         b'*' | b'~' => {

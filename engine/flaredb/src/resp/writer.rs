@@ -114,14 +114,7 @@ impl<'a> Writer<'a> {
 
     /// The start of a set of so many replies: an array in RESP2.
     pub fn set(&mut self, len: usize) {
-        self.length(
-            if self.version == Version::Two {
-                b'*'
-            } else {
-                b'~'
-            },
-            len,
-        );
+        self.length(if self.version == Version::Two { b'*' } else { b'~' }, len);
     }
 
     /// The start of a map of so many pairs: an array of keys and values by turns in RESP2.
@@ -134,8 +127,7 @@ impl<'a> Writer<'a> {
 
     fn length(&mut self, kind: u8, length: usize) {
         self.out.push(kind);
-        self.out
-            .extend_from_slice(Decimal::unsigned(length as u64).as_bytes());
+        self.out.extend_from_slice(Decimal::unsigned(length as u64).as_bytes());
         self.end();
     }
 

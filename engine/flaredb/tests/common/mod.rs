@@ -3,6 +3,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
     reason = "shared by tests that use parts of it"
 )]
 
@@ -35,13 +37,7 @@ pub struct Host {
 }
 
 pub fn settings(groups: usize) -> Settings {
-    Settings {
-        password: None,
-        value_bytes_max: 1 << 20,
-        groups,
-        replicas: 3,
-        shards: 1,
-    }
+    Settings { password: None, value_bytes_max: 1 << 20, groups, replicas: 3, shards: 1 }
 }
 
 impl Host {
@@ -69,11 +65,7 @@ impl Host {
         }
         view.note_connected(OTHER, true);
         let server = Server::new(settings);
-        let machines = view
-            .groups()
-            .iter()
-            .map(|g| server.state_machine(g.id, 7))
-            .collect();
+        let machines = view.groups().iter().map(|g| server.state_machine(g.id, 7)).collect();
         Self {
             logs: vec![Vec::new(); groups],
             groups: machines,
@@ -90,11 +82,7 @@ impl Host {
 
     pub fn connect_from(&mut self, peer: SocketAddr) -> Client {
         self.connections += 1;
-        let info = ConnectionInfo {
-            id: self.connections,
-            peer,
-            shard: 0,
-        };
+        let info = ConnectionInfo { id: self.connections, peer, shard: 0 };
         Client {
             protocol: Connection::new(info, Arc::clone(&self.server)),
             input: BytesMut::new(),
@@ -107,10 +95,7 @@ impl Host {
     /// What the group makes of a request.
     pub fn perform(&mut self, group: GroupId, op: &Op) -> Outcome {
         let place = group.0 as usize - 1;
-        let machine = self
-            .groups
-            .get_mut(place)
-            .ok_or(RequestError::UnknownGroup(group))?;
+        let machine = self.groups.get_mut(place).ok_or(RequestError::UnknownGroup(group))?;
         match op {
             Op::Read(query) => {
                 let mut reply = Vec::new();
@@ -200,12 +185,7 @@ impl Client {
         let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
         let raw = self.raw(host, &args);
         let (reply, length) = Reply::parse(&raw).unwrap().expect("a whole reply");
-        assert_eq!(
-            length,
-            raw.len(),
-            "more than one reply: {}",
-            raw.escape_ascii()
-        );
+        assert_eq!(length, raw.len(), "more than one reply: {}", raw.escape_ascii());
         reply
     }
 
@@ -228,9 +208,7 @@ pub fn show(reply: &Reply) -> String {
             format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" "))
         }
         Reply::Map(pairs) => {
-            let pairs = pairs
-                .iter()
-                .map(|(k, v)| format!("{}={}", show(k), show(v)));
+            let pairs = pairs.iter().map(|(k, v)| format!("{}={}", show(k), show(v)));
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(" "))
         }
     }
