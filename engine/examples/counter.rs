@@ -31,10 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.write(GroupId(1), vec![2u8]).wait()?;
     let answer = client.read(GroupId(1), vec![]).wait()?;
     assert_eq!(answer.as_ref(), 42u64.to_be_bytes());
-    println!(
-        "durable on disk and read back: {}",
-        u64::from_be_bytes(answer.as_ref().try_into()?)
-    );
+    println!("durable on disk and read back: {}", u64::from_be_bytes(answer.as_ref().try_into()?));
     engine.shutdown();
     Ok(())
 }

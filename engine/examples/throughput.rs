@@ -47,8 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = numbers.next().transpose()?.unwrap_or(5);
     let folder = tempfile::tempdir_in(".")?;
     let config = EngineConfig { shards, ..EngineConfig::single(folder.path(), 2 * shards as u64) };
-    let engine =
-        Engine::builder(config).state_machine(|_| Box::<Counter>::default()).start()?;
+    let engine = Engine::builder(config).state_machine(|_| Box::<Counter>::default()).start()?;
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     for shard in 0..shards {
         let (done, stop) = (Arc::clone(&done), Arc::clone(&stop));

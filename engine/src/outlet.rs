@@ -79,12 +79,11 @@ impl Host {
         for (shard, outgoing) in self.work.outgoing.iter_mut().enumerate() {
             if !outgoing.replies.is_empty() {
                 let parcel = Parcel::Replies(std::mem::take(&mut outgoing.replies));
-                match self.mesh.send(shard, parcel) {
-                    Err(SendRefused::Full(Parcel::Replies(replies))) => {
-                        outgoing.replies = replies;
-                        kept = true;
-                    }
-                    _ => {}
+                if let Err(SendRefused::Full(Parcel::Replies(replies))) =
+                    self.mesh.send(shard, parcel)
+                {
+                    outgoing.replies = replies;
+                    kept = true;
                 }
             }
             if !outgoing.requests.is_empty() {

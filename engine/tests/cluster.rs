@@ -1,5 +1,7 @@
 //! Three nodes in one process over real sockets, logs and rings: they agree, and they come back.
 
+#![expect(clippy::unwrap_used, reason = "test code")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -93,11 +93,7 @@ impl Arena {
     /// Makes room for an open batch of `len` bytes, `used` of which are written already.
     pub(crate) fn reserve(&mut self, used: usize, len: usize) {
         let len = whole_blocks(len);
-        if self
-            .slabs
-            .back()
-            .is_some_and(|slab| self.cursor + len <= slab.blocks.len())
-        {
+        if self.slabs.back().is_some_and(|slab| self.cursor + len <= slab.blocks.len()) {
             return;
         }
         let mut blocks = self.fresh(len);
@@ -121,11 +117,7 @@ impl Arena {
             let Some(slab) = self.slabs.pop_front() else {
                 break;
             };
-            while self
-                .cached
-                .front()
-                .is_some_and(|batch| batch.span.slab == self.first)
-            {
+            while self.cached.front().is_some_and(|batch| batch.span.slab == self.first) {
                 self.cached.pop_front();
             }
             self.first += 1;
@@ -139,9 +131,7 @@ impl Arena {
 
     /// The memory of the open batch and what follows it.
     pub(crate) fn open(&self) -> &[u8] {
-        self.slabs
-            .back()
-            .map_or(&[], |slab| &slab.blocks.bytes()[self.cursor..])
+        self.slabs.back().map_or(&[], |slab| &slab.blocks.bytes()[self.cursor..])
     }
 
     /// The memory of the open batch, to write.
@@ -169,22 +159,14 @@ impl Arena {
 
     /// The bytes of a batch; none when its slab is gone.
     pub(crate) fn bytes(&self, span: Span) -> &[u8] {
-        let slab = span
-            .slab
-            .checked_sub(self.first)
-            .and_then(|i| self.slabs.get(i as usize));
-        slab.map_or(&[], |slab| {
-            &slab.blocks.bytes()[span.start as usize..][..span.len as usize]
-        })
+        let slab = span.slab.checked_sub(self.first).and_then(|i| self.slabs.get(i as usize));
+        slab.map_or(&[], |slab| &slab.blocks.bytes()[span.start as usize..][..span.len as usize])
     }
 
     /// The bytes of a batch, to write.
     pub(crate) fn bytes_mut(&mut self, span: Span) -> &mut [u8] {
         let first = self.first;
-        let slab = span
-            .slab
-            .checked_sub(first)
-            .and_then(|i| self.slabs.get_mut(i as usize));
+        let slab = span.slab.checked_sub(first).and_then(|i| self.slabs.get_mut(i as usize));
         match slab {
             Some(slab) => &mut slab.blocks.bytes_mut()[span.start as usize..][..span.len as usize],
             None => &mut [],
@@ -193,31 +175,22 @@ impl Arena {
 
     /// Says that a batch is durable at this place of the log: it is now part of the cache.
     pub(crate) fn release(&mut self, span: Span, slot: u16, offset: u64) {
-        let slab = span
-            .slab
-            .checked_sub(self.first)
-            .and_then(|i| self.slabs.get_mut(i as usize));
+        let slab = span.slab.checked_sub(self.first).and_then(|i| self.slabs.get_mut(i as usize));
         if let Some(slab) = slab {
             slab.busy -= 1;
         }
-        self.cached.push_back(Cached {
-            place: (slot, offset),
-            span,
-        });
+        self.cached.push_back(Cached { place: (slot, offset), span });
     }
 
     /// The bytes of the log from `offset` to the end of the batch they are in, if that batch is
     /// in memory.
     pub(crate) fn cached(&self, slot: u16, offset: u64) -> Option<&[u8]> {
-        let after = self
-            .cached
-            .partition_point(|batch| batch.place <= (slot, offset));
+        let after = self.cached.partition_point(|batch| batch.place <= (slot, offset));
         let batch = self.cached.get(after.checked_sub(1)?)?;
         if batch.place.0 != slot {
             return None;
         }
-        self.bytes(batch.span)
-            .get((offset - batch.place.1) as usize..)
+        self.bytes(batch.span).get((offset - batch.place.1) as usize..)
     }
 
     /// Gives the memory up without freeing it, because the kernel may still read it.

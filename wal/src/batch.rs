@@ -34,12 +34,7 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self {
-            used: BATCH_HEADER_BYTES,
-            n_records: 0,
-            entries: 0,
-            body_crc: 0,
-        }
+        Self { used: BATCH_HEADER_BYTES, n_records: 0, entries: 0, body_crc: 0 }
     }
 }
 
@@ -131,9 +126,7 @@ pub enum Fault {
 /// # Errors
 /// The first [`Fault`] found. Lengths are believed only after the checksum that covers them.
 pub fn verify(bytes: &[u8], expected: Expected) -> Result<BatchHeader, Fault> {
-    let header = BatchHeader::read(bytes)
-        .filter(BatchHeader::is_intact)
-        .ok_or(Fault::Header)?;
+    let header = BatchHeader::read(bytes).filter(BatchHeader::is_intact).ok_or(Fault::Header)?;
     let place = Expected {
         salt: header.salt,
         epoch: header.epoch,
@@ -161,32 +154,19 @@ pub fn verify(bytes: &[u8], expected: Expected) -> Result<BatchHeader, Fault> {
     if at != body.len() || crc != header.body_crc {
         return Err(Fault::Body);
     }
-    if is_zero(padding) {
-        Ok(header)
-    } else {
-        Err(Fault::Padding)
-    }
+    if is_zero(padding) { Ok(header) } else { Err(Fault::Padding) }
 }
 
 /// Proves the record at `at`; returns where the next one starts.
 fn verify_record(body: &[u8], at: usize) -> Result<(usize, RecordHeader), Fault> {
-    let lost = Fault::Record {
-        offset: at,
-        identity: None,
-    };
+    let lost = Fault::Record { offset: at, identity: None };
     let rest = body.get(at..).ok_or(lost)?;
-    let head = RecordHeader::read(rest)
-        .filter(RecordHeader::is_intact)
-        .ok_or(lost)?;
-    let damaged = Fault::Record {
-        offset: at,
-        identity: Some((GroupId(head.group), Index(head.index))),
-    };
+    let head = RecordHeader::read(rest).filter(RecordHeader::is_intact).ok_or(lost)?;
+    let damaged =
+        Fault::Record { offset: at, identity: Some((GroupId(head.group), Index(head.index))) };
     let len = head.data_len as usize;
     let padded = len.checked_next_multiple_of(8).ok_or(damaged)?;
-    let data = rest
-        .get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + padded)
-        .ok_or(damaged)?;
+    let data = rest.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + padded).ok_or(damaged)?;
     let (data, padding) = data.split_at(len);
     if !head.holds(data) || !is_zero(padding) {
         return Err(damaged);
@@ -201,9 +181,7 @@ pub fn records(batch: &[u8]) -> impl Iterator<Item = (usize, RecordHeader, &[u8]
     (0..n_records).map_while(move |_| {
         let rest = batch.get(at..)?;
         let head = RecordHeader::read(rest)?;
-        let data = rest
-            .get(RECORD_HEADER_BYTES..)?
-            .get(..head.data_len as usize)?;
+        let data = rest.get(RECORD_HEADER_BYTES..)?.get(..head.data_len as usize)?;
         let offset = at;
         at += crate::record::record_bytes(data.len());
         Some((offset, head, data))
@@ -213,9 +191,6 @@ pub fn records(batch: &[u8]) -> impl Iterator<Item = (usize, RecordHeader, &[u8]
 /// Whether there is nothing but zeros.
 #[must_use]
 pub fn is_zero(bytes: &[u8]) -> bool {
-    let mut chunks = bytes.chunks_exact(64);
-    chunks
-        .by_ref()
-        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
-        && chunks.remainder().iter().all(|&byte| byte == 0)
+    static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    bytes.chunks(BLOCK_BYTES).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }

@@ -23,11 +23,7 @@ const LOCK_WAIT: Duration = Duration::from_millis(250);
 const READ_BYTES: usize = 8 << 20;
 
 pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> OpenError {
-    OpenError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    OpenError::Io { action, path: path.to_owned(), source }
 }
 
 /// Makes the folder, durably, and locks it for as long as the file lives.
@@ -37,11 +33,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
         sync_dir(parent).map_err(|error| io_error("flush", parent, error))?;
     }
     let path = dir.join("LOCK");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| io_error("create", &path, error))?;
     let until = Instant::now() + LOCK_WAIT;
     loop {
@@ -57,9 +49,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
                 thread::sleep(Duration::from_millis(5));
             }
             Some(libc::EWOULDBLOCK) => {
-                return Err(OpenError::Locked {
-                    dir: dir.to_owned(),
-                });
+                return Err(OpenError::Locked { dir: dir.to_owned() });
             }
             _ => return Err(io_error("lock", &path, error)),
         }
@@ -77,11 +67,7 @@ pub(crate) fn path_of(dir: &Path, segment: SegmentId) -> PathBuf {
 /// Opens a file for durable writes past the page cache.
 pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
     let flags = libc::O_DIRECT | libc::O_DSYNC;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(flags)
-        .open(path)
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
 /// The segment files of a folder, read past the page cache and only after they were flushed: what
@@ -94,28 +80,19 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            open: None,
-        }
+        Self { dir: dir.to_owned(), open: None }
     }
 
     fn file(&mut self, segment: SegmentId) -> Result<&File, OpenError> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != segment) {
             let path = path_of(&self.dir, segment);
             let flags = libc::O_DIRECT;
-            let file = OpenOptions::new()
-                .read(true)
-                .custom_flags(flags)
-                .open(&path);
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
             let file = file.map_err(|error| match error.raw_os_error() {
-                Some(libc::EINVAL) => OpenError::NoDirectIo {
-                    dir: self.dir.clone(),
-                },
+                Some(libc::EINVAL) => OpenError::NoDirectIo { dir: self.dir.clone() },
                 _ => io_error("open", &path, error),
             })?;
-            file.sync_all()
-                .map_err(|error| io_error("flush", &path, error))?;
+            file.sync_all().map_err(|error| io_error("flush", &path, error))?;
             self.open = Some((segment, file));
         }
         match &self.open {
@@ -145,8 +122,7 @@ impl Medium for Folder {
         let file = self.file(segment)?;
         for (i, piece) in out.chunks_mut(READ_BYTES).enumerate() {
             let at = offset + (i * READ_BYTES) as u64;
-            file.read_exact_at(piece, at)
-                .map_err(|error| io_error("read", &path, error))?;
+            file.read_exact_at(piece, at).map_err(|error| io_error("read", &path, error))?;
         }
         Ok(())
     }
@@ -162,11 +138,7 @@ pub(crate) struct Segments {
 impl Segments {
     pub(crate) fn new(dir: &Path) -> Self {
         let segment_bytes_min = crate::segment::SEGMENT_BYTES_MIN;
-        Self {
-            dir: dir.to_owned(),
-            maps: Vec::new(),
-            segment_bytes_min,
-        }
+        Self { dir: dir.to_owned(), maps: Vec::new(), segment_bytes_min }
     }
 
     /// The bytes of a segment; `None` when it cannot be mapped.
@@ -197,15 +169,10 @@ impl Segments {
     pub(crate) fn read(&self, segment: SegmentId, offset: u64, len: usize) -> Option<Vec<u8>> {
         let flags = libc::O_DIRECT;
         let path = path_of(&self.dir, segment);
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(path)
-            .ok()?;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
         let skip = offset as usize % BLOCK_BYTES;
         let mut blocks = Blocks::zeroed(whole_blocks(skip + len));
-        file.read_exact_at(blocks.bytes_mut(), offset - skip as u64)
-            .ok()?;
+        file.read_exact_at(blocks.bytes_mut(), offset - skip as u64).ok()?;
         Some(blocks.bytes()[skip..skip + len].to_vec())
     }
 }

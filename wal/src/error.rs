@@ -206,11 +206,7 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "segment {} is damaged at offset {}",
-            self.segment, self.offset
-        )?;
+        write!(f, "segment {} is damaged at offset {}", self.segment, self.offset)?;
         match self.identity {
             Some((group, index)) => write!(f, " (group {group} index {index})"),
             None => write!(f, " (batch {}, contents unreadable)", self.batch_seq),

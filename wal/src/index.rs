@@ -21,10 +21,7 @@ pub struct Place(u64);
 
 impl Place {
     fn new(slot: u16, offset: u64, data_len: u32) -> Self {
-        debug_assert!(
-            offset % 8 == 0 && offset / 8 < 1 << 24,
-            "a segment has at most 128 MiB"
-        );
+        debug_assert!(offset % 8 == 0 && offset / 8 < 1 << 24, "a segment has at most 128 MiB");
         Self(u64::from(slot) << 48 | (offset / 8) << 24 | u64::from(data_len.min(LEN_UNKNOWN)))
     }
 
@@ -127,11 +124,7 @@ impl GroupLog {
     #[must_use]
     pub fn place(&self, index: Index) -> Option<Place> {
         let i = usize::try_from(index.0.checked_sub(self.first)?).ok()?;
-        self.places
-            .get(i / CHUNK)?
-            .get(i % CHUNK)
-            .copied()
-            .map(Place)
+        self.places.get(i / CHUNK)?.get(i % CHUNK).copied().map(Place)
     }
 
     /// The term of the entry at `index`.
@@ -140,10 +133,7 @@ impl GroupLog {
         if self.len == 0 || index < self.first() || index > self.last() {
             return None;
         }
-        let run = self
-            .terms
-            .partition_point(|&(first, _)| first <= index.0)
-            .checked_sub(1)?;
+        let run = self.terms.partition_point(|&(first, _)| first <= index.0).checked_sub(1)?;
         self.terms.get(run).map(|&(_, term)| Term(term))
     }
 
@@ -258,22 +248,13 @@ impl LogIndex {
         place: Place,
     ) -> Result<(), Misfit> {
         let group = GroupId(head.group);
-        let unknown = Misfit::Unknown {
-            offset,
-            kind: head.kind,
-        };
-        let hole = |expected, found| Misfit::Hole {
-            offset,
-            group,
-            expected,
-            found,
-        };
+        let unknown = Misfit::Unknown { offset, kind: head.kind };
+        let hole = |expected, found| Misfit::Hole { offset, group, expected, found };
         let log = self.groups.entry(group).or_default();
         match RecordKind::from_u8(head.kind) {
             Some(RecordKind::Entry) => {
                 head.entry_kind().ok_or(unknown)?;
-                log.push(head.id(), place)
-                    .map_err(|due| hole(due, head.id().index))
+                log.push(head.id(), place).map_err(|due| hole(due, head.id().index))
             }
             Some(RecordKind::GroupState) => {
                 let state = GroupState::read(data).ok_or(unknown)?;
@@ -282,11 +263,7 @@ impl LogIndex {
                 if first != log.first() {
                     return Err(hole(first, log.first()));
                 }
-                if last != log.last() {
-                    Err(hole(last, log.last()))
-                } else {
-                    Ok(())
-                }
+                if last != log.last() { Err(hole(last, log.last())) } else { Ok(()) }
             }
             None => Err(unknown),
         }

@@ -41,10 +41,7 @@ impl Log {
             writer: Writer::new(setup, survey.tail),
             index: survey.index,
             segments: survey.segments,
-            stats: WalStats {
-                segments,
-                ..WalStats::default()
-            },
+            stats: WalStats { segments, ..WalStats::default() },
         }
     }
 
@@ -89,13 +86,7 @@ impl Log {
             return Ok((first, next));
         };
         let start = head.id.index;
-        let gap = |expected, found| {
-            Err(AppendError::Gap {
-                group,
-                expected,
-                found,
-            })
-        };
+        let gap = |expected, found| Err(AppendError::Gap { group, expected, found });
         if start > next && first != next || start.0 == 0 {
             return gap(next, start);
         }
@@ -106,11 +97,7 @@ impl Log {
             }
             due = due.next();
         }
-        let first = if first == next || start < first {
-            start
-        } else {
-            first
-        };
+        let first = if first == next || start < first { start } else { first };
         Ok((first, due))
     }
 
@@ -138,9 +125,7 @@ impl Log {
                 applied.is_ok(),
                 "Log Continuity: what was appended follows the log: {applied:?}"
             );
-            self.writer
-                .arena_mut()
-                .release(batch.span, batch.slot, batch.offset);
+            self.writer.arena_mut().release(batch.span, batch.slot, batch.offset);
         }
     }
 
@@ -149,17 +134,10 @@ impl Log {
         match u16::try_from(self.segments.len()) {
             Ok(slot) => {
                 self.segments.push(id);
-                self.writer.offer(FreshSegment {
-                    id,
-                    slot,
-                    salt,
-                    created,
-                });
+                self.writer.offer(FreshSegment { id, slot, salt, created });
             }
             Err(_) => {
-                self.writer.poison(WalError::TooManySegments {
-                    segments: self.segments.len(),
-                });
+                self.writer.poison(WalError::TooManySegments { segments: self.segments.len() });
             }
         }
     }

@@ -29,14 +29,8 @@ impl SegmentId {
     pub fn from_file_name(name: &str) -> Option<Self> {
         let digits = name.strip_suffix(".seg")?;
         let plain = digits.len() == 16
-            && digits
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if plain {
-            u64::from_str_radix(digits, 16).ok().map(Self)
-        } else {
-            None
-        }
+            && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if plain { u64::from_str_radix(digits, 16).ok().map(Self) } else { None }
     }
 }
 

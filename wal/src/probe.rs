@@ -24,13 +24,8 @@ pub fn probe_fsync(dir: &Path) -> Result<Duration, ProbeError> {
     let measured = measure(dir, &path);
     let removed = fs::remove_file(&path);
     let failed = |source: io::Error| match source.raw_os_error() {
-        Some(libc::EINVAL) => ProbeError::NoDirectIo {
-            dir: dir.to_owned(),
-        },
-        _ => ProbeError::Io {
-            dir: dir.to_owned(),
-            source,
-        },
+        Some(libc::EINVAL) => ProbeError::NoDirectIo { dir: dir.to_owned() },
+        _ => ProbeError::Io { dir: dir.to_owned(), source },
     };
     let median = measured.map_err(failed)?;
     removed.map_err(failed)?;
@@ -40,12 +35,8 @@ pub fn probe_fsync(dir: &Path) -> Result<Duration, ProbeError> {
 fn measure(dir: &Path, path: &Path) -> io::Result<Duration> {
     fs::create_dir_all(dir)?;
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(path)?;
+    let file =
+        options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT).open(path)?;
     let zeros = Blocks::zeroed(WRITES * BLOCK_BYTES);
     file.write_all_at(zeros.bytes(), 0)?;
     file.sync_all()?;

@@ -97,23 +97,13 @@ impl LogReader {
     /// The first index; one past the last when the log is empty.
     #[must_use]
     pub fn first_index(&self, group: GroupId) -> Index {
-        self.shared
-            .log
-            .borrow()
-            .index()
-            .group(group)
-            .map_or(Index(1), GroupLog::first)
+        self.shared.log.borrow().index().group(group).map_or(Index(1), GroupLog::first)
     }
 
     /// The last durable index; one before the first when the log is empty.
     #[must_use]
     pub fn last_index(&self, group: GroupId) -> Index {
-        self.shared
-            .log
-            .borrow()
-            .index()
-            .group(group)
-            .map_or(Index(0), GroupLog::last)
+        self.shared.log.borrow().index().group(group).map_or(Index(0), GroupLog::last)
     }
 
     fn read(
@@ -141,13 +131,9 @@ impl LogReader {
         // word.
         let head = segments.read(segment, offset, RECORD_HEADER_BYTES);
         let head = head.and_then(|bytes| RecordHeader::read(&bytes));
-        let len = head
-            .filter(RecordHeader::is_intact)
-            .map(|head| head.data_len as usize);
+        let len = head.filter(RecordHeader::is_intact).map(|head| head.data_len as usize);
         let bytes = len.and_then(|len| segments.read(segment, offset, RECORD_HEADER_BYTES + len));
-        bytes
-            .and_then(|bytes| parse(&bytes, group, id))
-            .ok_or(StorageError::Corrupt)
+        bytes.and_then(|bytes| parse(&bytes, group, id)).ok_or(StorageError::Corrupt)
     }
 }
 
@@ -164,16 +150,10 @@ fn check(entries: &GroupLog, index: Index) -> Result<(), StorageError> {
 /// The entry at the start of `bytes`, if it is this one and undamaged.
 fn parse(bytes: &[u8], group: GroupId, id: LogId) -> Option<Entry> {
     let head = RecordHeader::read(bytes).filter(RecordHeader::is_intact)?;
-    let data = bytes
-        .get(RECORD_HEADER_BYTES..)?
-        .get(..head.data_len as usize)?;
+    let data = bytes.get(RECORD_HEADER_BYTES..)?.get(..head.data_len as usize)?;
     let ours = head.kind == RecordKind::Entry as u8 && head.group == group.0 && head.id() == id;
     if !ours || !head.holds(data) {
         return None;
     }
-    Some(Entry {
-        id,
-        kind: head.entry_kind()?,
-        data: Bytes::copy_from_slice(data),
-    })
+    Some(Entry { id, kind: head.entry_kind()?, data: Bytes::copy_from_slice(data) })
 }

@@ -16,10 +16,7 @@ pub const BATCH_HEADER_BYTES: usize = size_of::<BatchHeader>();
 /// Length of a [`RecordHeader`], in bytes.
 pub const RECORD_HEADER_BYTES: usize = size_of::<RecordHeader>();
 
-const _: () = assert!(
-    cfg!(target_endian = "little"),
-    "the format is little-endian"
-);
+const _: () = assert!(cfg!(target_endian = "little"), "the format is little-endian");
 const _: () = assert!(BATCH_HEADER_BYTES == 64);
 const _: () = assert!(RECORD_HEADER_BYTES == 40);
 const _: () = assert!(size_of::<GroupState>() == 96);
@@ -95,9 +92,7 @@ impl BatchHeader {
     /// The header at the start of `bytes`; `None` when there are too few.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        bytes
-            .get(..BATCH_HEADER_BYTES)
-            .map(bytemuck::pod_read_unaligned)
+        bytes.get(..BATCH_HEADER_BYTES).map(bytemuck::pod_read_unaligned)
     }
 
     fn crc(&self) -> u32 {
@@ -201,9 +196,7 @@ impl RecordHeader {
     /// The header at the start of `bytes`; `None` when there are too few.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        bytes
-            .get(..RECORD_HEADER_BYTES)
-            .map(bytemuck::pod_read_unaligned)
+        bytes.get(..RECORD_HEADER_BYTES).map(bytemuck::pod_read_unaligned)
     }
 
     fn crc(&self) -> u32 {
@@ -275,16 +268,8 @@ pub const fn record_bytes(data_len: usize) -> usize {
 /// The room a unit takes, in bytes: its entries and, if there is one, its group state.
 #[must_use]
 pub fn unit_bytes(has_state: bool, entries: &[Entry]) -> usize {
-    let state = if has_state {
-        record_bytes(size_of::<GroupState>())
-    } else {
-        0
-    };
-    entries
-        .iter()
-        .map(|entry| record_bytes(entry.data.len()))
-        .sum::<usize>()
-        + state
+    let state = if has_state { record_bytes(size_of::<GroupState>()) } else { 0 };
+    entries.iter().map(|entry| record_bytes(entry.data.len())).sum::<usize>() + state
 }
 
 /// `bytes` rounded up to whole blocks.

@@ -84,14 +84,9 @@ pub fn recover(medium: &mut dyn Medium, store: u128, core: u32) -> Result<Survey
     let heads = read_heads(medium, &files, store, core)?;
     let chain = walk_back(&files, &heads)?;
     if u16::try_from(chain.len()).is_err() {
-        return Err(OpenError::TooManySegments {
-            segments: chain.len(),
-        });
+        return Err(OpenError::TooManySegments { segments: chain.len() });
     }
-    let mut scan = Scan::new(
-        medium,
-        chain.iter().map(|header| SegmentId(header.segment_id)),
-    );
+    let mut scan = Scan::new(medium, chain.iter().map(|header| SegmentId(header.segment_id)));
     for (slot, header) in chain.iter().enumerate() {
         scan.segment(slot as u16, header, chain.get(slot + 1))?;
     }
@@ -121,27 +116,15 @@ fn read_heads(
         if let Head::Valid(header) = head {
             let found = u128::from_le_bytes(header.store);
             if found != store {
-                return Err(OpenError::WrongStore {
-                    segment,
-                    found,
-                    expected: store,
-                });
+                return Err(OpenError::WrongStore { segment, found, expected: store });
             }
             if header.core != core {
                 let found = header.core;
-                return Err(OpenError::WrongCore {
-                    segment,
-                    found,
-                    expected: core,
-                });
+                return Err(OpenError::WrongCore { segment, found, expected: core });
             }
             let expected = header.segment_bytes;
             if bytes < expected {
-                return Err(OpenError::Truncated {
-                    segment,
-                    bytes,
-                    expected,
-                });
+                return Err(OpenError::Truncated { segment, bytes, expected });
             }
         }
         heads.push(head);
@@ -167,10 +150,7 @@ fn walk_back(files: &[(SegmentId, u64)], heads: &[Head]) -> Result<Vec<SegmentHe
             // Either this one is a stranger, or the wanted one, which is smaller, is not there.
             let segment = SegmentId(header.segment_id);
             if header.segment_id > wanted {
-                return Err(OpenError::StraySegment {
-                    segment,
-                    newest: newest_id,
-                });
+                return Err(OpenError::StraySegment { segment, newest: newest_id });
             }
             return Err(absent(files, wanted, chain.last()));
         }
@@ -212,11 +192,7 @@ impl<'a> Scan<'a> {
             torn_tail: None,
             leftovers: Vec::new(),
         };
-        Self {
-            medium,
-            buffer: Blocks::zeroed(0),
-            survey,
-        }
+        Self { medium, buffer: Blocks::zeroed(0), survey }
     }
 
     fn load(&mut self, segment: SegmentId, bytes: u64) -> Result<(), OpenError> {
@@ -308,12 +284,7 @@ impl<'a> Scan<'a> {
         if fault.is_none() {
             return Ok(());
         }
-        let Tail {
-            segment,
-            end,
-            batch_seq,
-            ..
-        } = self.survey.tail;
+        let Tail { segment, end, batch_seq, .. } = self.survey.tail;
         let rest = &self.buffer.bytes()[end as usize..];
         let due = batch_seq + 1;
         let of_this =
@@ -327,11 +298,7 @@ impl<'a> Scan<'a> {
             return Err(OpenError::Corrupt(self.damage(fault)));
         }
         if !is_zero(rest) {
-            self.survey.torn_tail = Some(TornTail {
-                segment,
-                offset: end,
-                batch_seq: due,
-            });
+            self.survey.torn_tail = Some(TornTail { segment, offset: end, batch_seq: due });
         }
         Ok(())
     }
@@ -352,31 +319,17 @@ impl<'a> Scan<'a> {
             });
         }
         let clean = newer && whole == self.buffer.len() as u64 && is_zero(self.buffer.bytes());
-        self.survey.leftovers.push(Leftover {
-            segment,
-            bytes,
-            clean,
-        });
+        self.survey.leftovers.push(Leftover { segment, bytes, clean });
         Ok(())
     }
 
     fn damage(&self, fault: Option<Fault>) -> Damage {
-        let Tail {
-            segment,
-            end,
-            batch_seq,
-            ..
-        } = self.survey.tail;
+        let Tail { segment, end, batch_seq, .. } = self.survey.tail;
         let (inside, identity) = match fault {
             Some(Fault::Record { offset, identity }) => (offset as u64, identity),
             _ => (0, None),
         };
-        Damage {
-            segment,
-            offset: end + inside,
-            batch_seq: batch_seq + 1,
-            identity,
-        }
+        Damage { segment, offset: end + inside, batch_seq: batch_seq + 1, identity }
     }
 
     fn finish(mut self) -> Survey {
@@ -394,9 +347,8 @@ fn later_batches(bytes: &[u8]) -> impl Iterator<Item = BatchHeader> {
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let header = BatchHeader::read(rest).filter(BatchHeader::is_intact);
             let len = header.map_or(0, |header| header.total_len as usize);
-            at += len
-                .next_multiple_of(BLOCK_BYTES)
-                .clamp(BLOCK_BYTES, bytes.len().max(BLOCK_BYTES));
+            at +=
+                len.next_multiple_of(BLOCK_BYTES).clamp(BLOCK_BYTES, bytes.len().max(BLOCK_BYTES));
             if header.is_some() {
                 return header;
             }
@@ -407,25 +359,12 @@ fn later_batches(bytes: &[u8]) -> impl Iterator<Item = BatchHeader> {
 
 fn refusal(misfit: Misfit, segment: SegmentId, batch: u64) -> OpenError {
     match misfit {
-        Misfit::Hole {
-            offset,
-            group,
-            expected,
-            found,
-        } => {
+        Misfit::Hole { offset, group, expected, found } => {
             let offset = batch + offset as u64;
-            OpenError::Hole {
-                segment,
-                offset,
-                group,
-                expected,
-                found,
-            }
+            OpenError::Hole { segment, offset, group, expected, found }
         }
-        Misfit::Unknown { offset, kind } => OpenError::UnknownRecord {
-            segment,
-            offset: batch + offset as u64,
-            kind,
-        },
+        Misfit::Unknown { offset, kind } => {
+            OpenError::UnknownRecord { segment, offset: batch + offset as u64, kind }
+        }
     }
 }

@@ -106,10 +106,7 @@ impl SegmentHeader {
         }
         // Before the checksum, which another major version may keep elsewhere.
         if header.major > FORMAT_MAJOR {
-            return Err(OpenError::Version {
-                segment: name,
-                major: header.major,
-            });
+            return Err(OpenError::Version { segment: name, major: header.major });
         }
         let zero = [0; 4];
         let crc = crc32c::crc32c_append(crc32c::crc32c(&block[..12]), &zero);
@@ -117,10 +114,7 @@ impl SegmentHeader {
             return Ok(Head::Absent);
         }
         if header.incompat != 0 {
-            return Err(OpenError::Features {
-                segment: name,
-                bits: header.incompat,
-            });
+            return Err(OpenError::Features { segment: name, bits: header.incompat });
         }
         let sound = header.segment_id == name.0
             && header.block_bytes as usize == BLOCK_BYTES

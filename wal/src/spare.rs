@@ -68,23 +68,13 @@ impl Spares {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let work = move || run(workshop, &inbox, &outbox, &flag);
-        let thread = thread::Builder::new()
-            .name("wal-spare".to_owned())
-            .spawn(work)?;
+        let thread = thread::Builder::new().name("wal-spare".to_owned()).spawn(work)?;
         for segment in remove {
             // The thread lives as long as this value, so the channel is open.
             let _ = orders.send(Order::Remove(segment));
         }
         let (orders, thread) = (Some(orders), Some(thread));
-        Ok(Self {
-            orders,
-            results,
-            stop,
-            thread,
-            adopt,
-            next,
-            ordered: 0,
-        })
+        Ok(Self { orders, results, stop, thread, adopt, next, ordered: 0 })
     }
 
     /// Segments ordered and not delivered yet.
@@ -102,11 +92,7 @@ impl Spares {
                 Order::Make(segment)
             }
         };
-        if self
-            .orders
-            .as_ref()
-            .is_some_and(|orders| orders.send(order).is_ok())
-        {
+        if self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok()) {
             self.ordered += 1;
         }
     }
@@ -121,10 +107,7 @@ impl Spares {
 
     /// As [`Spares::poll`], but waits.
     pub(crate) fn wait(&mut self) -> Option<io::Result<Spare>> {
-        self.results
-            .recv()
-            .ok()
-            .map(|result| self.delivered(result))
+        self.results.recv().ok().map(|result| self.delivered(result))
     }
 
     fn delivered(&mut self, result: io::Result<Spare>) -> io::Result<Spare> {
@@ -207,11 +190,7 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
             }
         };
         let file = open_direct(&path_of(&dir, id))?;
-        Ok(Some(Spare {
-            id,
-            file,
-            salt: random()?,
-        }))
+        Ok(Some(Spare { id, file, salt: random()? }))
     })
 }
 
@@ -219,11 +198,7 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
 /// system.
 fn fill(path: &std::path::Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(libc::O_DIRECT);
+    options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
     let file = options.open(path)?;
     let zeros = Blocks::zeroed(FILL_BYTES.min(bytes as usize));
     let mut at = 0;

@@ -200,10 +200,7 @@ impl Wal {
             });
             if refused {
                 log.writer_mut().poison(WalError::Ring);
-                log.complete(Completion {
-                    id: op.id,
-                    result: -libc::ENOBUFS,
-                });
+                log.complete(Completion { id: op.id, result: -libc::ENOBUFS });
                 break;
             }
             pushed += 1;
@@ -213,10 +210,7 @@ impl Wal {
     }
 
     fn entry(&self, log: &Log, op: &WriteOp) -> Option<io_uring::squeue::Entry> {
-        let (_, file) = self
-            .files
-            .iter()
-            .find(|(segment, _)| *segment == op.segment)?;
+        let (_, file) = self.files.iter().find(|(segment, _)| *segment == op.segment)?;
         let bytes = log.writer().op_bytes(op);
         let write = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), op.len);
         let user_data = u64::from(self.tag) << 56 | op.id.0 & OP_MASK;
@@ -245,13 +239,8 @@ impl Wal {
 
     fn take_spare(&mut self, spare: Spare) {
         self.no_spare = None;
-        let created = SystemTime::UNIX_EPOCH
-            .elapsed()
-            .map_or(0, |age| age.as_nanos() as u64);
-        self.shared
-            .log
-            .borrow_mut()
-            .offer(spare.id, spare.salt, created);
+        let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_nanos() as u64);
+        self.shared.log.borrow_mut().offer(spare.id, spare.salt, created);
         self.files.push_back((spare.id, spare.file));
     }
 
@@ -261,10 +250,7 @@ impl Wal {
             return;
         }
         let mut log = self.shared.log.borrow_mut();
-        log.complete(Completion {
-            id: OpId(user_data & OP_MASK),
-            result,
-        });
+        log.complete(Completion { id: OpId(user_data & OP_MASK), result });
         self.poisoned = log.writer().poisoned().copied();
         if log.writer().wants_beacon() {
             self.beacon_at = self.now.map(|now| now + BEACON_AFTER);
@@ -284,11 +270,7 @@ impl Wal {
         if writer.is_starved() {
             return self.now.map(|now| now + SPARE_POLL);
         }
-        if writer.wants_beacon() {
-            self.beacon_at
-        } else {
-            None
-        }
+        if writer.wants_beacon() { self.beacon_at } else { None }
     }
 
     /// Whether something was appended that is not durable yet, or a close has not ended.
@@ -361,14 +343,7 @@ fn is_full(error: &io::Error) -> bool {
 fn recovered(survey: &Survey) -> Recovered {
     let group = |(id, log): (GroupId, &crate::index::GroupLog)| {
         let (hard_state, first_index) = (log.hard_state(), log.first());
-        (
-            id,
-            RecoveredGroup {
-                hard_state,
-                first_index,
-                last: log.last_id(),
-            },
-        )
+        (id, RecoveredGroup { hard_state, first_index, last: log.last_id() })
     };
     Recovered {
         groups: survey.index.groups().map(group).collect(),

@@ -99,11 +99,7 @@ struct Full {
 
 enum Load {
     Header,
-    Batch {
-        seq: u64,
-        flags: u16,
-        durable: Durable,
-    },
+    Batch { seq: u64, flags: u16, durable: Durable },
 }
 
 struct Flight {
@@ -147,8 +143,10 @@ pub struct Writer {
 impl Writer {
     /// A writer that continues at `tail`, in a segment still to be offered.
     #[must_use]
-    pub fn new(setup: Setup, tail: Tail) -> Self {
-        let slab = setup.batch_bytes_max.min(setup.batch_room());
+    pub fn new(mut setup: Setup, tail: Tail) -> Self {
+        // A batch that fits into no segment would never be written.
+        setup.batch_bytes_max = setup.batch_bytes_max.min(setup.batch_room());
+        let slab = setup.batch_bytes_max;
         Self {
             setup,
             arena: Arena::new(slab, setup.tail_cache_bytes_max),
@@ -200,11 +198,7 @@ impl Writer {
         let len = whole_blocks(self.open.used);
         self.arena.reserve(self.open.used, len);
         let span = self.arena.take(len);
-        self.full.push_back(Full {
-            span,
-            builder: std::mem::take(&mut self.open),
-            flags,
-        });
+        self.full.push_back(Full { span, builder: std::mem::take(&mut self.open), flags });
         self.full_bytes += len;
         self.open_seq += 1;
     }
@@ -218,11 +212,7 @@ impl Writer {
             self.end_batch(flags::CLOSE);
             self.closing = Closing::Written;
         }
-        let batches = self
-            .flying
-            .iter()
-            .filter(|f| !matches!(f.load, Load::Header))
-            .count();
+        let batches = self.flying.iter().filter(|f| !matches!(f.load, Load::Header)).count();
         let waits = self.full.is_empty() && self.open.used < PENDING_BYTES_MIN;
         if batches >= self.setup.depth || (batches > 0 && waits) {
             return None;
@@ -232,11 +222,7 @@ impl Writer {
             None if self.open.is_empty() => return None,
             None => (whole_blocks(self.open.used), flags::NORMAL),
         };
-        let reserved = if kind == flags::NORMAL {
-            RESERVED_BLOCKS * BLOCK_BYTES
-        } else {
-            0
-        };
+        let reserved = if kind == flags::NORMAL { RESERVED_BLOCKS * BLOCK_BYTES } else { 0 };
         let room = self.setup.segment_bytes - reserved as u64;
         match &self.current {
             Some(current) if current.end + len as u64 <= room => self.issue_batch(),
@@ -258,9 +244,7 @@ impl Writer {
             prev_chain: self.tail.chain,
         };
         let batch = self.arena.bytes_mut(full.span);
-        let chain = full
-            .builder
-            .seal(batch, expected, self.durable_seq, full.flags);
+        let chain = full.builder.seal(batch, expected, self.durable_seq, full.flags);
         let durable = Durable {
             slot: current.segment.slot,
             offset: current.end,
@@ -269,18 +253,9 @@ impl Writer {
         };
         let (segment, origin) = (current.segment.id, Origin::Arena(full.span));
         current.end += u64::from(full.span.len);
-        self.tail = Tail {
-            segment,
-            end: current.end,
-            chain,
-            batch_seq: seq,
-        };
+        self.tail = Tail { segment, end: current.end, chain, batch_seq: seq };
         self.written = true;
-        let load = Load::Batch {
-            seq,
-            flags: full.flags,
-            durable,
-        };
+        let load = Load::Batch { seq, flags: full.flags, durable };
         Some(self.fly(segment, durable.offset, origin, full.span.len, load))
     }
 
@@ -322,18 +297,8 @@ impl Writer {
         }
         let end = BLOCK_BYTES as u64;
         self.current = Some(Current { segment, end });
-        self.tail = Tail {
-            segment: segment.id,
-            end,
-            ..self.tail
-        };
-        Some(self.fly(
-            segment.id,
-            0,
-            Origin::Header,
-            BLOCK_BYTES as u32,
-            Load::Header,
-        ))
+        self.tail = Tail { segment: segment.id, end, ..self.tail };
+        Some(self.fly(segment.id, 0, Origin::Header, BLOCK_BYTES as u32, Load::Header))
     }
 
     fn fly(
@@ -344,19 +309,9 @@ impl Writer {
         len: u32,
         load: Load,
     ) -> WriteOp {
-        let op = WriteOp {
-            id: OpId(self.next_op),
-            segment,
-            offset,
-            origin,
-            len,
-        };
+        let op = WriteOp { id: OpId(self.next_op), segment, offset, origin, len };
         self.next_op += 1;
-        self.flying.push_back(Flight {
-            op,
-            load,
-            done: false,
-        });
+        self.flying.push_back(Flight { op, load, done: false });
         op
     }
 
@@ -364,28 +319,15 @@ impl Writer {
     /// is
     /// unknown, and trying again would pretend to know.
     pub fn complete(&mut self, completion: Completion) {
-        let Some(at) = self
-            .flying
-            .iter()
-            .position(|flight| flight.op.id == completion.id)
-        else {
+        let Some(at) = self.flying.iter().position(|flight| flight.op.id == completion.id) else {
             return;
         };
         let op = self.flying[at].op;
         let (segment, offset) = (op.segment, op.offset);
         let error = match u32::try_from(completion.result) {
             Ok(written) if written == op.len => None,
-            Ok(written) => Some(WalError::Short {
-                segment,
-                offset,
-                written,
-                expected: op.len,
-            }),
-            Err(_) => Some(WalError::Write {
-                segment,
-                offset,
-                os_error: -completion.result,
-            }),
+            Ok(written) => Some(WalError::Short { segment, offset, written, expected: op.len }),
+            Err(_) => Some(WalError::Write { segment, offset, os_error: -completion.result }),
         };
         if let Some(error) = error {
             self.poison(error);
@@ -401,12 +343,7 @@ impl Writer {
     /// use.
     pub fn pop_durable(&mut self) -> Option<Durable> {
         while self.poisoned.is_none() && self.flying.front().is_some_and(|flight| flight.done) {
-            let Load::Batch {
-                seq,
-                flags,
-                durable,
-            } = self.flying.pop_front()?.load
-            else {
+            let Load::Batch { seq, flags, durable } = self.flying.pop_front()?.load else {
                 continue;
             };
             self.durable_seq = seq;
@@ -443,11 +380,7 @@ impl Writer {
     pub fn close(&mut self) {
         if self.closing == Closing::No {
             let untouched = self.is_idle() && !self.written;
-            self.closing = if untouched {
-                Closing::Closed
-            } else {
-                Closing::Wanted
-            };
+            self.closing = if untouched { Closing::Closed } else { Closing::Wanted };
         }
     }
 }

@@ -40,10 +40,7 @@ impl Driver {
     /// [`DriverError::Open`] and [`DriverError::Ring`].
     pub fn open(config: WalConfig) -> Result<(Self, Recovered), DriverError> {
         let (wal, recovered) = Wal::open(config)?;
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(128)?;
+        let ring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(128)?;
         Ok((Self { wal, ring }, recovered))
     }
 
@@ -66,9 +63,7 @@ impl Driver {
     pub fn turn(&mut self, wait: Duration) -> Result<(), DriverError> {
         self.wal.submit(Instant::now(), &mut self.ring.submission());
         self.enter(wait)?;
-        self.wal
-            .poisoned()
-            .map_or(Ok(()), |error| Err(DriverError::Wal(*error)))
+        self.wal.poisoned().map_or(Ok(()), |error| Err(DriverError::Wal(*error)))
     }
 
     fn enter(&mut self, wait: Duration) -> io::Result<()> {
@@ -127,9 +122,7 @@ impl Driver {
 
     fn wait(&self) -> Duration {
         let due = self.wal.next_deadline();
-        due.map_or(Duration::from_millis(100), |at| {
-            at.saturating_duration_since(Instant::now())
-        })
+        due.map_or(Duration::from_millis(100), |at| at.saturating_duration_since(Instant::now()))
     }
 }
 

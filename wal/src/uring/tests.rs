@@ -1,1 +1,208 @@
-//! Tests of the adapter.
+//! The adapter under a disk that fails, is full or slow, and a ring that is busy.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use io_uring::IoUring;
+use raft_core::{EntryKind, Index, LogId, Term};
+use tempfile::TempDir;
+
+use super::*;
+use crate::spare::Order;
+
+fn folder() -> TempDir {
+    let exe = std::env::current_exe().unwrap();
+    TempDir::new_in(exe.parent().unwrap()).unwrap()
+}
+
+fn config(dir: &TempDir) -> WalConfig {
+    WalConfig { segment_bytes: 64 << 10, tag: 9, ..WalConfig::new(dir.path()) }
+}
+
+fn entry(index: u64, len: usize) -> Entry {
+    let id = LogId::new(Term(1), Index(index));
+    Entry { id, kind: EntryKind::Normal, data: vec![7; len].into() }
+}
+
+fn append(wal: &mut Wal, index: u64, len: usize) -> Mark {
+    wal.append(GroupId(1), None, &[entry(index, len)]).unwrap()
+}
+
+fn submit(wal: &mut Wal, ring: &mut IoUring) -> usize {
+    wal.submit(Instant::now(), &mut ring.submission())
+}
+
+/// Waits for one completion and hands it over as `change` makes it.
+fn reap(wal: &mut Wal, ring: &mut IoUring, change: impl FnOnce(i32) -> i32) {
+    ring.submit_and_wait(1).unwrap();
+    let done = ring.completion().next().unwrap();
+    wal.complete(done.user_data(), change(done.result()));
+}
+
+/// A log with two batches in flight behind a durable one.
+fn two_in_flight(dir: &TempDir, ring: &mut IoUring) -> (Wal, Mark) {
+    let (mut wal, _) = Wal::open(WalConfig { batch_bytes_max: 4096, ..config(dir) }).unwrap();
+    let first = append(&mut wal, 1, 100);
+    assert_eq!(submit(&mut wal, ring), 2, "the header and the batch");
+    reap(&mut wal, ring, |result| result);
+    reap(&mut wal, ring, |result| result);
+    assert_eq!(wal.durable(), first);
+    for index in 2..5 {
+        append(&mut wal, index, 3000);
+    }
+    assert_eq!(submit(&mut wal, ring), 2, "no more than the depth");
+    (wal, first)
+}
+
+#[test]
+fn a_failed_write_is_final() {
+    for result in [-libc::EIO, -libc::ECANCELED, -libc::ENOSPC, 512, 0] {
+        let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+        let (mut wal, first) = two_in_flight(&dir, &mut ring);
+        reap(&mut wal, &mut ring, |_| result);
+        let error = *wal.poisoned().unwrap();
+        assert_eq!(matches!(error, WalError::Short { .. }), result >= 0, "{error}");
+        reap(&mut wal, &mut ring, |result| result);
+        assert_eq!(
+            (wal.durable(), wal.in_flight()),
+            (first, 0),
+            "nothing in flight is acknowledged"
+        );
+        assert_eq!(submit(&mut wal, &mut ring), 0);
+        let refused = wal.append(GroupId(1), None, &[entry(5, 1)]);
+        assert_eq!(refused, Err(AppendError::Poisoned(error)));
+        assert_eq!((wal.next_deadline(), wal.has_work()), (None, false));
+        wal.close();
+        assert!(wal.is_closed());
+        drop(wal);
+        assert!(Wal::open(config(&dir)).is_ok(), "another opening may try the disk again");
+    }
+}
+
+#[test]
+fn only_the_contiguous_prefix_is_acknowledged() {
+    let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+    let (mut wal, first) = two_in_flight(&dir, &mut ring);
+    ring.submit_and_wait(2).unwrap();
+    let mut done: Vec<_> = ring.completion().map(|c| (c.user_data(), c.result())).collect();
+    done.sort_unstable();
+    wal.complete(done[1].0, done[1].1);
+    assert_eq!((wal.durable(), wal.in_flight()), (first, 1));
+    wal.complete(done[0].0 ^ 1 << 60, done[0].1);
+    assert_eq!(wal.in_flight(), 1, "a completion of somebody else");
+    wal.complete(done[0].0, done[0].1);
+    assert_eq!((wal.durable(), wal.in_flight()), (Mark(first.0 + 2), 0));
+}
+
+#[test]
+fn memory_of_writes_in_flight_outlives_the_log() {
+    let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+    let (wal, _) = two_in_flight(&dir, &mut ring);
+    let reader = wal.reader();
+    drop(wal);
+    assert_eq!(reader.term_at(GroupId(1), Index(1)), Ok(Term(1)));
+    ring.submit_and_wait(2).unwrap();
+}
+
+#[test]
+fn a_full_queue_only_delays() {
+    let (dir, mut ring) = (folder(), IoUring::new(1).unwrap());
+    let (mut wal, _) = Wal::open(config(&dir)).unwrap();
+    let mark = append(&mut wal, 1, 100);
+    assert_eq!(submit(&mut wal, &mut ring), 1);
+    assert_eq!(submit(&mut wal, &mut ring), 0);
+    while wal.durable() < mark {
+        reap(&mut wal, &mut ring, |result| result);
+        submit(&mut wal, &mut ring);
+    }
+}
+
+#[test]
+fn an_idle_log_writes_one_beacon_and_then_nothing() {
+    let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+    let (mut wal, _) = Wal::open(config(&dir)).unwrap();
+    assert_eq!((submit(&mut wal, &mut ring), wal.next_deadline()), (0, None));
+    append(&mut wal, 1, 100);
+    let start = Instant::now();
+    let sq = |wal: &mut Wal, ring: &mut IoUring, at| wal.submit(at, &mut ring.submission());
+    assert_eq!(sq(&mut wal, &mut ring, start), 2);
+    reap(&mut wal, &mut ring, |result| result);
+    reap(&mut wal, &mut ring, |result| result);
+    assert_eq!(wal.next_deadline(), Some(start + BEACON_AFTER));
+    assert_eq!(sq(&mut wal, &mut ring, start + BEACON_AFTER / 2), 0);
+    assert_eq!(sq(&mut wal, &mut ring, start + BEACON_AFTER), 1);
+    reap(&mut wal, &mut ring, |result| result);
+    assert_eq!(sq(&mut wal, &mut ring, start + BEACON_AFTER * 9), 0);
+    assert_eq!((wal.next_deadline(), wal.has_work()), (None, false));
+}
+
+/// A workshop that fails with this error number while it is not zero.
+fn failing(dir: &TempDir, error: &Arc<AtomicU32>) -> Workshop {
+    let (error, mut real) = (Arc::clone(error), workshop(dir.path().to_owned(), 64 << 10));
+    Box::new(move |order, stop| match error.load(Ordering::Relaxed) {
+        0 => real(order, stop),
+        error => Err(io::Error::from_raw_os_error(error as i32)),
+    })
+}
+
+#[test]
+fn a_full_disk_refuses_after_a_while_and_resumes() {
+    for (number, full) in [(libc::ENOSPC, true), (libc::EIO, false)] {
+        let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+        let error = Arc::new(AtomicU32::new(if full { number as u32 } else { 0 }));
+        let (mut wal, _) = Wal::open_with(config(&dir), failing(&dir, &error)).unwrap();
+        error.store(number as u32, Ordering::Relaxed);
+        let (mut index, mut last) = (0, Mark(0));
+        let refused = loop {
+            submit(&mut wal, &mut ring);
+            while wal.in_flight() > 0 {
+                reap(&mut wal, &mut ring, |result| result);
+            }
+            index += 1;
+            match wal.append(GroupId(1), None, &[entry(index, 40_000)]) {
+                Ok(mark) => last = mark,
+                Err(refused) => break refused,
+            }
+            assert!(index < 2000, "appends must end");
+            if index > 100 && wal.no_spare.is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        assert_eq!(matches!(refused, AppendError::StorageFull { .. }), full, "{refused}");
+        assert!(wal.poisoned().is_none() && wal.pending_bytes() > STARVED_BYTES_MAX);
+        assert!(wal.next_deadline().is_some() && wal.stats().spare_misses > 0);
+        error.store(0, Ordering::Relaxed);
+        while wal.durable() < last {
+            submit(&mut wal, &mut ring);
+            match wal.in_flight() {
+                0 => std::thread::sleep(Duration::from_millis(1)),
+                _ => reap(&mut wal, &mut ring, |result| result),
+            }
+        }
+        append(&mut wal, index, 100);
+    }
+}
+
+#[test]
+fn unused_files_are_adopted_and_others_removed() {
+    let dir = folder();
+    let orders = Arc::new(Mutex::new(Vec::new()));
+    drop(Wal::open(config(&dir)).unwrap());
+    std::fs::write(dir.path().join(SegmentId(5).to_string()), b"half").unwrap();
+    let (seen, mut real) = (Arc::clone(&orders), workshop(dir.path().to_owned(), 64 << 10));
+    let spy = move |order, stop: &_| {
+        seen.lock().unwrap().push(order);
+        real(order, stop)
+    };
+    drop(Wal::open_with(config(&dir), Box::new(spy)).unwrap());
+    let expected = [Order::Remove(SegmentId(5)), Order::Adopt(SegmentId(1))];
+    assert_eq!(*orders.lock().unwrap(), expected);
+}
+
+#[test]
+fn the_probe_measures_something() {
+    let dir = folder();
+    let median = crate::probe_fsync(dir.path()).unwrap();
+    assert!(median > Duration::ZERO && median < Duration::from_secs(5), "{median:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -44,12 +44,7 @@ impl Writer {
     /// Bytes appended and not yet given to the device.
     #[must_use]
     pub const fn pending_bytes(&self) -> usize {
-        self.full_bytes
-            + if self.open.is_empty() {
-                0
-            } else {
-                self.open.used
-            }
+        self.full_bytes + if self.open.is_empty() { 0 } else { self.open.used }
     }
 
     /// Operations in flight, segment headers among them.

@@ -1,5 +1,5 @@
 //! What the tests share: a folder on the disk of the build, entries with a recognisable payload.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test file takes what it needs")]
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +18,7 @@ pub fn folder() -> TempDir {
 
 /// Small segments, so that tests are quick and rotation happens.
 pub fn config(dir: &Path) -> WalConfig {
-    WalConfig {
-        core: 3,
-        store: STORE,
-        segment_bytes: 256 << 10,
-        tag: 0xA7,
-        ..WalConfig::new(dir)
-    }
+    WalConfig { core: 3, store: STORE, segment_bytes: 256 << 10, tag: 0xA7, ..WalConfig::new(dir) }
 }
 
 pub fn open(dir: &Path) -> (Driver, Recovered) {
@@ -44,36 +38,21 @@ pub fn payload(group: u64, term: u64, index: u64, len: usize) -> Vec<u8> {
 }
 
 pub fn entry(group: u64, term: u64, index: u64, len: usize) -> Entry {
-    let kind = if len == 0 {
-        EntryKind::NoOp
-    } else {
-        EntryKind::Normal
-    };
+    let kind = if len == 0 { EntryKind::NoOp } else { EntryKind::Normal };
     let id = LogId::new(Term(term), Index(index));
-    Entry {
-        id,
-        kind,
-        data: payload(group, term, index, len).into(),
-    }
+    Entry { id, kind, data: payload(group, term, index, len).into() }
 }
 
 pub fn hard(term: u64, vote: u64, commit: u64) -> HardState {
     let vote = (vote > 0).then_some(NodeId(vote));
-    HardState {
-        term: Term(term),
-        vote,
-        commit: Index(commit),
-    }
+    HardState { term: Term(term), vote, commit: Index(commit) }
 }
 
 /// Appends `range` of a group, one unit each, and waits until all is durable.
 pub fn fill(log: &mut Driver, group: u64, term: u64, range: std::ops::Range<u64>, len: usize) {
     for index in range {
         let entries = [entry(group, term, index, len)];
-        let mark = log
-            .wal_mut()
-            .append(GroupId(group), None, &entries)
-            .unwrap();
+        let mark = log.wal_mut().append(GroupId(group), None, &entries).unwrap();
         log.run_until(mark).unwrap();
     }
 }
@@ -81,17 +60,11 @@ pub fn fill(log: &mut Driver, group: u64, term: u64, range: std::ops::Range<u64>
 /// Checks that a group's durable log is exactly these terms from index 1 on, each payload of `len` bytes.
 pub fn check(reader: &LogReader, group: u64, terms: &[u64], len: usize) {
     let id = GroupId(group);
-    assert_eq!(
-        reader.last_index(id),
-        Index(terms.len() as u64),
-        "group {group}"
-    );
+    assert_eq!(reader.last_index(id), Index(terms.len() as u64), "group {group}");
     let mut out = Vec::new();
     if !terms.is_empty() {
         let to = Index(terms.len() as u64 + 1);
-        reader
-            .entries(id, Index(1), to, usize::MAX, &mut out)
-            .unwrap();
+        reader.entries(id, Index(1), to, usize::MAX, &mut out).unwrap();
     }
     assert_eq!(out.len(), terms.len());
     for (i, found) in out.iter().enumerate() {
@@ -102,10 +75,8 @@ pub fn check(reader: &LogReader, group: u64, terms: &[u64], len: usize) {
 
 /// The segment files of a folder, in ascending order.
 pub fn segments(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| path.extension().is_some_and(|ending| ending == "seg"));
     found.sort();
     found
@@ -121,11 +92,7 @@ pub fn used(dir: &Path) -> Vec<PathBuf> {
 /// Changes bytes of a file in place.
 pub fn patch(path: &Path, offset: u64, change: impl FnOnce(&mut [u8]), len: usize) {
     use std::os::unix::fs::FileExt;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, offset).unwrap();
     change(&mut bytes);
