@@ -191,11 +191,12 @@ impl Wal {
             }
             let entry = self.entry(&log, &op);
             let refused = entry.is_none_or(|entry| {
-                // SAFETY: the bytes lie in the header block or in a slab of the arena. Neither is moved,
-                // freed or written to before this operation completes: a slab with unfinished batches
-                // is never reused, the header block is used again only when nothing is in flight, and
-                // dropping the log with operations in flight leaks both. The file stays open: the
-                // segment in use is dropped only when all writes to it are durable.
+                // SAFETY: the bytes lie in the header block or in a slab of the arena. Neither is
+                // moved, freed or written to before this operation completes: a slab with
+                // unfinished batches is never reused, the header block is used again only when
+                // nothing is in flight, and dropping the log with operations in flight leaks
+                // both. The file stays open: the segment in use is dropped only when all writes
+                // to it are durable.
                 unsafe { sq.push(&entry) }.is_err()
             });
             if refused {

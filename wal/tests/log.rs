@@ -1,4 +1,5 @@
-//! What is appended is there again: live, after a reopening, over many segments, under small limits.
+//! What is appended is there again: live, after a reopening, over many segments, under small
+//! limits.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

@@ -57,7 +57,8 @@ pub fn fill(log: &mut Driver, group: u64, term: u64, range: std::ops::Range<u64>
     }
 }
 
-/// Checks that a group's durable log is exactly these terms from index 1 on, each payload of `len` bytes.
+/// Checks that a group's durable log is exactly these terms from index 1 on, each payload of
+/// `len` bytes.
 pub fn check(reader: &LogReader, group: u64, terms: &[u64], len: usize) {
     let id = GroupId(group);
     assert_eq!(reader.last_index(id), Index(terms.len() as u64), "group {group}");

@@ -1,0 +1,132 @@
+//! The bytes of the format, written out. A change here is a change of the format: see `FORMAT.md`.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use raft_core::{Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
+use wal::batch::{Builder, Expected, records, verify};
+use wal::op::SegmentId;
+use wal::record::{GroupState, flags};
+use wal::segment::{FORMAT_MAJOR, FORMAT_MINOR, Head, SEGMENT_MAGIC, SegmentHeader};
+
+fn hex(bytes: &[u8]) -> String {
+    let row = |row: &[u8]| row.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    bytes.chunks(16).map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn header() -> SegmentHeader {
+    SegmentHeader {
+        magic: SEGMENT_MAGIC,
+        major: FORMAT_MAJOR,
+        minor: FORMAT_MINOR,
+        crc: 0,
+        incompat: 0,
+        compat: 0,
+        store: 0x0F0E_0D0C_0B0A_0908_0706_0504_0302_0100_u128.to_le_bytes(),
+        core: 3,
+        block_bytes: 4096,
+        segment_bytes: 64 << 20,
+        segment_id: 0x11,
+        epoch: 0x12,
+        salt: 0x1313_1313_1313_1313,
+        base_seq: 0x14,
+        prev_segment_id: 0x10,
+        prev_end: 0x2000,
+        prev_chain: 0xAABB_CCDD,
+        reserved: 0,
+        created: 0x15,
+    }
+}
+
+#[test]
+fn the_segment_header_is_as_documented() {
+    let mut block = [0xFF; 4096];
+    header().encode(&mut block);
+    assert_eq!(hex(&block[..128]), SEGMENT);
+    assert!(block[128..].iter().all(|&byte| byte == 0));
+    let Head::Valid(read) = SegmentHeader::decode(SegmentId(0x11), &block).unwrap() else {
+        panic!("the header is valid")
+    };
+    assert_eq!(SegmentHeader { crc: 0, ..read }, header());
+    assert!(SegmentHeader::decode(SegmentId(0x12), &block).is_err(), "under another name");
+}
+
+#[test]
+fn a_batch_is_as_documented() {
+    let expected = Expected { salt: 0x13, epoch: 0x12, batch_seq: 0x14, prev_chain: 0xAABB_CCDD };
+    let (mut batch, mut builder) = (vec![0xFF; 4096], Builder::default());
+    let group = GroupId(7);
+    let id = |index| LogId::new(Term(5), Index(index));
+    let entry = Entry { id: id(41), kind: EntryKind::NoOp, data: bytes::Bytes::new() };
+    builder.push_entry(&mut batch, group, &entry);
+    let entry = Entry { id: id(42), kind: EntryKind::Normal, data: b"set x 1".to_vec().into() };
+    builder.push_entry(&mut batch, group, &entry);
+    let hard = HardState { term: Term(5), vote: Some(NodeId(2)), commit: Index(41) };
+    let state = GroupState::new(hard, Index(1), Index(42));
+    builder.push_state(&mut batch, group, &state);
+    let chain = builder.seal(&mut batch, expected, 0x13, flags::NORMAL);
+    assert_eq!(hex(&batch[..builder.used]), BATCH);
+    assert_eq!(chain, CHAIN);
+    assert!(batch[builder.used..].iter().all(|&byte| byte == 0));
+    assert_eq!(verify(&batch, expected).unwrap().chain(), chain);
+    assert_eq!(records(&batch).count(), 3);
+}
+
+#[test]
+fn a_beacon_is_as_documented() {
+    let expected = Expected { salt: 0x13, epoch: 0x12, batch_seq: 0x15, prev_chain: CHAIN };
+    let mut batch = vec![0xFF; 4096];
+    Builder::default().seal(&mut batch, expected, 0x14, flags::BEACON);
+    assert_eq!(hex(&batch[..64]), BEACON);
+    verify(&batch, expected).unwrap();
+}
+
+#[test]
+fn every_flipped_bit_of_a_batch_is_noticed() {
+    let expected = Expected { salt: 0x13, epoch: 0x12, batch_seq: 0x14, prev_chain: 1 };
+    let (mut batch, mut builder) = (vec![0; 4096], Builder::default());
+    let id = LogId::new(Term(1), Index(1));
+    let entry = Entry { id, kind: EntryKind::Normal, data: vec![0; 1500].into() };
+    builder.push_entry(&mut batch, GroupId(1), &entry);
+    builder.seal(&mut batch, expected, 0, flags::NORMAL);
+    for bit in 0..8 * 4096 {
+        batch[bit / 8] ^= 1 << (bit % 8);
+        assert!(verify(&batch, expected).is_err(), "bit {bit}");
+        batch[bit / 8] ^= 1 << (bit % 8);
+    }
+    verify(&batch, expected).unwrap();
+}
+
+const SEGMENT: &str = "\
+464c41524557414c01000000ab86a151\n\
+00000000000000000000000000000000\n\
+000102030405060708090a0b0c0d0e0f\n\
+03000000001000000000000400000000\n\
+11000000000000001200000000000000\n\
+13131313131313131400000000000000\n\
+10000000000000000020000000000000\n\
+ddccbbaa000000001500000000000000";
+const CHAIN: u32 = 0x5E52_F73A;
+const BATCH: &str = "\
+46574231a06c4df01300000000000000\n\
+14000000000000001300000000000000\n\
+00100000e00000000300000000000000\n\
+e5f0e14cddccbbaa1200000000000000\n\
+07000000000000002900000000000000\n\
+05000000000000000000000001010000\n\
+c4983b02c4983b020700000000000000\n\
+2a000000000000000500000000000000\n\
+0700000001000000dd3e1f967335aa08\n\
+73657420782031000700000000000000\n\
+00000000000000000000000000000000\n\
+6000000002000000f18986922a1eb3af\n\
+05000000000000000200000000000000\n\
+29000000000000000100000000000000\n\
+2a000000000000000000000000000000\n\
+00000000000000000000000000000000\n\
+00000000000000000000000000000000\n\
+00000000000000000000000000000000";
+const BEACON: &str = "\
+46574231164299441300000000000000\n\
+15000000000000001400000000000000\n\
+00100000000000000000000004000000\n\
+000000003af7525e1200000000000000";
