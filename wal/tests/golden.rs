@@ -1,7 +1,5 @@
 //! The bytes of the format, written out. A change here is a change of the format: see `FORMAT.md`.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use raft_core::{Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
 use wal::batch::{Builder, Expected, records, verify};
 use wal::op::SegmentId;
