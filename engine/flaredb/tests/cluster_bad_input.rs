@@ -83,10 +83,34 @@ fn clients_that_talk_nonsense_are_told_so_and_bother_nobody() {
     assert_works(&cluster, "after-nonsense");
 }
 
+/// Connects again and again; every connection finds only its own bytes.
+fn assert_own_bytes_only(address: SocketAddr) {
+    for _ in 0..20 {
+        let mut connection = Connection::open(address, PATIENCE).unwrap();
+        let reply = connection.call(&["ECHO", "mine"]).unwrap();
+        assert_eq!(reply, Reply::Text("mine".to_owned()));
+    }
+}
+
+#[test]
+fn half_commands_of_the_gone_are_forgotten() {
+    let cluster = Cluster::start("half");
+    let address = cluster.client(1);
+    let whole: &[u8] = b"*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$4\r\ndone\r\n";
+    for cut in 1..whole.len() {
+        let mut connection = Connection::open(address, PATIENCE).unwrap();
+        connection.send(&whole[..cut]).unwrap();
+    }
+    assert_own_bytes_only(address);
+    let mut client = ClusterClient::new(&cluster.layout.clients);
+    assert_eq!(client.read(&["GET", "half"], PATIENCE), Reply::Nil);
+    println!("{} half commands, none of which anybody saw again", whole.len() - 1);
+}
+
 #[test]
 fn strangers_on_the_peer_port_are_refused() {
     let mut cluster = Cluster::start("home");
-    let mut refused = info_refused(&cluster);
+    let before = info_refused(&cluster, 1);
     let peer = cluster.peer(1);
     for bytes in [garbage(64), garbage(100_000), vec![0; 4096], vec![0xff; 4096]] {
         let mut stream = TcpStream::connect(peer).unwrap();
@@ -94,26 +118,28 @@ fn strangers_on_the_peer_port_are_refused() {
         let _ = stream.write_all(&bytes);
         drop(stream);
     }
-    wait_for("garbage is counted as refused", PATIENCE, || info_refused(&cluster) > refused);
+    assert_own_bytes_only(cluster.client(1));
+    wait_for("garbage is counted as refused", PATIENCE, || info_refused(&cluster, 1) > before);
 
-    // A node of another cluster that believes that ours are its peers.
-    refused = info_refused(&cluster);
+    // A node of another cluster that takes ours for its peers; the lower of two nodes dials.
+    let before = info_refused(&cluster, 2);
     let mut stranger = Cluster::prepare("elsewhere");
-    let own = (stranger.peer(3), stranger.client(3));
-    stranger.layout.peers.clone_from(&cluster.layout.peers);
-    stranger.layout.clients.clone_from(&cluster.layout.clients);
-    (stranger.layout.peers[2], stranger.layout.clients[2]) = own;
-    stranger.start_node(3);
-    wait_for("the stranger is counted as refused", PATIENCE, || info_refused(&cluster) > refused);
-    println!("peers refused: {}", info_refused(&cluster));
+    for node in 1..3 {
+        stranger.layout.peers[node] = cluster.layout.peers[node];
+        stranger.layout.clients[node] = cluster.layout.clients[node];
+    }
+    stranger.start_node(1);
+    wait_for("the stranger is counted as refused", PATIENCE, || info_refused(&cluster, 2) > before);
+    println!("peers refused: {}", info_refused(&cluster, 2));
     assert_works(&cluster, "after-strangers");
     for node in 1..=3 {
         assert!(cluster.process(node).is_running());
     }
 }
 
-fn info_refused(cluster: &Cluster) -> u64 {
-    let fields = support::node::info(cluster.client(1)).unwrap();
+/// Connections and frames that a node has refused on its peer port.
+fn info_refused(cluster: &Cluster, node: usize) -> u64 {
+    let fields = support::node::info(cluster.client(node)).unwrap();
     let cores = fields.iter().filter(|(name, _)| name.starts_with("core"));
     let pairs = cores.flat_map(|(_, value)| value.split(','));
     pairs.filter_map(|pair| pair.strip_prefix("peers_refused=")?.parse::<u64>().ok()).sum()
