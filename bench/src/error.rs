@@ -56,9 +56,6 @@ pub(crate) trait Tried<T> {
 
 impl<T> Tried<T> for io::Result<T> {
     fn tried(self, what: impl Into<String>) -> Result<T, BenchError> {
-        self.map_err(|error| BenchError::Io {
-            what: what.into(),
-            error,
-        })
+        self.map_err(|error| BenchError::Io { what: what.into(), error })
     }
 }

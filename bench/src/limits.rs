@@ -65,11 +65,9 @@ pub(crate) fn disk(
         .collect();
     let mut all = histogram()?;
     for writer in writers {
-        let part = writer
-            .join()
-            .map_err(|_| BenchError::Usage("a writer panicked".to_owned()))??;
-        all.add(&part)
-            .map_err(|error| BenchError::Usage(error.to_string()))?;
+        let part =
+            writer.join().map_err(|_| BenchError::Usage("a writer panicked".to_owned()))??;
+        all.add(&part).map_err(|error| BenchError::Usage(error.to_string()))?;
     }
     let elapsed = started.elapsed().as_secs_f64();
     std::fs::remove_file(&path).tried(format!("removing {}", path.display()))?;
@@ -101,8 +99,7 @@ fn write_until(file: &File, region: usize, until: Instant) -> Result<Histogram<u
     let mut at = 0;
     while Instant::now() < until {
         let started = Instant::now();
-        file.write_all_at(block, (region + at) as u64)
-            .tried("writing durably")?;
+        file.write_all_at(block, (region + at) as u64).tried("writing durably")?;
         let nanos = started.elapsed().as_nanos() as u64;
         latency.saturating_record(nanos);
         at = (at + BLOCK_BYTES) % REGION_BYTES;
@@ -131,9 +128,7 @@ pub(crate) fn loopback(measured: Duration) -> Result<Loopback, BenchError> {
     while started.elapsed() < measured {
         let sent = Instant::now();
         stream.write_all(&message).tried("sending over loopback")?;
-        stream
-            .read_exact(&mut message)
-            .tried("receiving over loopback")?;
+        stream.read_exact(&mut message).tried("receiving over loopback")?;
         latency.saturating_record(sent.elapsed().as_nanos() as u64);
     }
     let elapsed = started.elapsed().as_secs_f64();

@@ -31,10 +31,7 @@ impl Machine {
     pub(crate) fn look() -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = field(&cpuinfo, "model name").unwrap_or("unknown processor");
-        let count = cpuinfo
-            .lines()
-            .filter(|line| line.starts_with("processor"))
-            .count();
+        let count = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let memory = field(&meminfo, "MemTotal").and_then(|m| m.split(' ').next()?.parse().ok());
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -74,11 +71,7 @@ fn commit() -> String {
     let hash = said(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]));
     let changes = said(Command::new("git").args(["status", "--porcelain", "-uno"]));
     let changed = if changes.is_empty() { "" } else { "+" };
-    if hash.is_empty() {
-        "unknown".to_owned()
-    } else {
-        format!("{hash}{changed}")
-    }
+    if hash.is_empty() { "unknown".to_owned() } else { format!("{hash}{changed}") }
 }
 
 fn said(command: &mut Command) -> String {

@@ -130,10 +130,7 @@ impl ClusterArgs {
                 .filter(|(name, _)| wanted(*name))
                 .map(|(_, peer)| peer)
                 .collect(),
-            flaredb: FlaredbOptions {
-                binary: self.flaredb,
-                arguments: self.flaredb_args,
-            },
+            flaredb: FlaredbOptions { binary: self.flaredb, arguments: self.flaredb_args },
             op: self.op,
             clients: self.clients,
             depths: self.pipeline,

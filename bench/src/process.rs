@@ -58,11 +58,7 @@ impl Server {
     }
 
     fn failed(&self, what: String) -> BenchError {
-        BenchError::Server {
-            server: self.name,
-            what,
-            log: self.log.clone(),
-        }
+        BenchError::Server { server: self.name, what, log: self.log.clone() }
     }
 }
 
@@ -112,14 +108,11 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
 
 /// Loopback ports that are free now, all different.
 pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, BenchError> {
-    let held: Result<Vec<TcpListener>, _> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect();
+    let held: Result<Vec<TcpListener>, _> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
     let held = held.tried("asking for free ports")?;
-    let ports: Result<Vec<u16>, _> = held
-        .iter()
-        .map(|l| l.local_addr().map(|a| a.port()))
-        .collect();
+    let ports: Result<Vec<u16>, _> =
+        held.iter().map(|l| l.local_addr().map(|a| a.port())).collect();
     ports.tried("asking for free ports")
 }
 

@@ -31,9 +31,7 @@ pub(crate) fn print(runs: &[Run], disk: &[DiskRate]) {
             same.map(f).collect::<Vec<f64>>()
         };
         let rate = of(|r| r.per_second);
-        let (low, high) = rate
-            .iter()
-            .fold((f64::MAX, 0f64), |(l, h), &r| (l.min(r), h.max(r)));
+        let (low, high) = rate.iter().fold((f64::MAX, 0f64), |(l, h), &r| (l.min(r), h.max(r)));
         let client = median(of(|r| r.client_cores));
         print!("{:<26} {depth:>5} ", peer.title());
         print!("{:>10.0} ", median(rate.iter().copied()));

@@ -54,9 +54,7 @@ pub(super) fn drive(
     threads: usize,
     window: Window,
 ) -> Result<Histogram<u64>, BenchError> {
-    let epoll = epoll::create(CreateFlags::CLOEXEC)
-        .map_err(io::Error::from)
-        .tried("an epoll")?;
+    let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from).tried("an epoll")?;
     let per_client = match target.routing {
         Routing::PerClient => 1,
         Routing::Slots(_) => target.endpoints.len(),
@@ -85,20 +83,12 @@ impl Driver<'_> {
         let endpoints = &self.target.endpoints;
         let mut connections = Vec::new();
         for place in 0..self.per_client {
-            let endpoint = if self.per_client == 1 {
-                number % endpoints.len()
-            } else {
-                place
-            };
+            let endpoint = if self.per_client == 1 { number % endpoints.len() } else { place };
             let address = endpoints[endpoint];
             let id = self.clients.len() * self.per_client + place;
             connections.push(open(address, self.target, &self.epoll, id as u64)?);
         }
-        self.clients.push(Client {
-            connections,
-            waiting: 0,
-            sent: Instant::now(),
-        });
+        self.clients.push(Client { connections, waiting: 0, sent: Instant::now() });
         Ok(())
     }
 
@@ -107,19 +97,14 @@ impl Driver<'_> {
             self.send_batch(client)?;
         }
         let mut events: Vec<Event> = Vec::with_capacity(self.clients.len() * self.per_client + 1);
-        let patience = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
+        let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
         let mut heard = Instant::now();
         while Instant::now() < self.window.until {
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&self.epoll, spare, Some(&patience)) {
                 Err(rustix::io::Errno::INTR) => continue,
-                other => other
-                    .map_err(io::Error::from)
-                    .tried("waiting for answers")?,
+                other => other.map_err(io::Error::from).tried("waiting for answers")?,
             };
             if !events.is_empty() {
                 heard = Instant::now();
@@ -232,11 +217,8 @@ impl Connection {
                 Err(error) => return Err(error).tried("sending operations"),
             }
         }
-        let wanted = if self.output.is_empty() {
-            EventFlags::IN
-        } else {
-            EventFlags::IN | EventFlags::OUT
-        };
+        let wanted =
+            if self.output.is_empty() { EventFlags::IN } else { EventFlags::IN | EventFlags::OUT };
         if wanted != self.watched {
             epoll::modify(epoll, &self.stream, EventData::new_u64(id), wanted)
                 .map_err(io::Error::from)

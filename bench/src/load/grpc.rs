@@ -36,11 +36,7 @@ pub(crate) struct Grpc {
 
 impl Default for Grpc {
     fn default() -> Self {
-        Self {
-            next_stream: 1,
-            answered: Vec::new(),
-            received: 0,
-        }
+        Self { next_stream: 1, answered: Vec::new(), received: 0 }
     }
 }
 
@@ -58,13 +54,7 @@ impl Wire for Grpc {
             Op::Set => "/etcdserverpb.KV/Put",
             Op::Get => "/etcdserverpb.KV/Range",
         };
-        frame(
-            HEADERS,
-            FLAG_END_HEADERS,
-            stream,
-            &request_headers(method),
-            out,
-        );
+        frame(HEADERS, FLAG_END_HEADERS, stream, &request_headers(method), out);
         let mut message = Vec::with_capacity(key.len() + value.len() + 16);
         bytes_field(1, key, &mut message);
         if op == Op::Set {
@@ -102,11 +92,7 @@ impl Grpc {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<bool, BenchError> {
-        let Header {
-            kind,
-            flags,
-            stream,
-        } = header;
+        let Header { kind, flags, stream } = header;
         let refused = |what: &str| {
             let text: String = payload.iter().map(|&b| printable(b)).collect();
             Err(BenchError::Answer(format!("{what}: {text}")))
@@ -152,11 +138,7 @@ impl Grpc {
 }
 
 fn printable(byte: u8) -> char {
-    if byte.is_ascii_graphic() || byte == b' ' {
-        char::from(byte)
-    } else {
-        '.'
-    }
+    if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '.' }
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
@@ -176,11 +158,7 @@ fn take_frame(input: &[u8]) -> Result<Option<(Header, &[u8])>, BenchError> {
         return Err(BenchError::Answer(format!("a frame of {length} bytes")));
     }
     let stream = u32::from_be_bytes([header[5] & 0x7f, header[6], header[7], header[8]]);
-    let header = Header {
-        kind: header[3],
-        flags: header[4],
-        stream,
-    };
+    let header = Header { kind: header[3], flags: header[4], stream };
     Ok(rest.get(..length).map(|payload| (header, payload)))
 }
 

@@ -109,10 +109,7 @@ pub(crate) fn run(
     server_cpu: impl Fn() -> f64,
 ) -> Result<Measured, BenchError> {
     let from = Instant::now() + plan.warmup;
-    let window = Window {
-        from,
-        until: from + plan.measured,
-    };
+    let window = Window { from, until: from + plan.measured };
     let threads = plan.threads.clamp(1, plan.clients.max(1));
     let workers: Result<Vec<_>, BenchError> = (0..threads)
         .map(|thread| {
@@ -130,12 +127,9 @@ pub(crate) fn run(
     let after = usage(&server_cpu);
     let mut latency = histogram()?;
     for worker in workers {
-        let part = worker
-            .join()
-            .map_err(|_| BenchError::Usage("a load thread panicked".to_owned()))??;
-        latency
-            .add(&part)
-            .map_err(|error| BenchError::Usage(error.to_string()))?;
+        let part =
+            worker.join().map_err(|_| BenchError::Usage("a load thread panicked".to_owned()))??;
+        latency.add(&part).map_err(|error| BenchError::Usage(error.to_string()))?;
     }
     let server_cpu = after.servers - before.servers;
     let client_cpu = after.own - before.own;

@@ -100,9 +100,7 @@ fn skip(input: &[u8]) -> Result<Option<usize>, BenchError> {
             let whole = end + 2 + number(&line[1..])? + 2;
             Ok((input.len() >= whole).then_some(whole))
         }
-        _ => Err(BenchError::Answer(
-            String::from_utf8_lossy(line).into_owned(),
-        )),
+        _ => Err(BenchError::Answer(String::from_utf8_lossy(line).into_owned())),
     }
 }
 
@@ -112,8 +110,7 @@ fn line_end(input: &[u8]) -> Option<usize> {
 
 fn number(digits: &[u8]) -> Result<usize, BenchError> {
     let text = String::from_utf8_lossy(digits);
-    text.parse()
-        .map_err(|_| BenchError::Answer(format!("a length of {text}")))
+    text.parse().map_err(|_| BenchError::Answer(format!("a length of {text}")))
 }
 
 /// The reply at the front and its length.
@@ -128,9 +125,7 @@ fn parse(input: &[u8], depth: usize) -> Result<Option<(Reply, usize)>, BenchErro
         b'+' => Reply::Text(rest.to_vec()),
         b'-' => Reply::Error(text()),
         b':' => Reply::Integer(
-            text()
-                .parse()
-                .map_err(|_| BenchError::Answer(format!("an integer of {}", text())))?,
+            text().parse().map_err(|_| BenchError::Answer(format!("an integer of {}", text())))?,
         ),
         b'_' => Reply::Nil,
         b'$' | b'*' if rest == b"-1" => Reply::Nil,

@@ -16,15 +16,12 @@ const NODES: usize = 3;
 const BACKEND_BYTES: &str = "8589934592";
 
 pub(super) fn start(folder: &Path) -> Result<Running, BenchError> {
-    let program = on_path("etcd").ok_or(BenchError::Missing {
-        program: "etcd",
-        install: "apt-get install etcd-server",
-    })?;
+    let program = on_path("etcd")
+        .ok_or(BenchError::Missing { program: "etcd", install: "apt-get install etcd-server" })?;
     let ports = free_ports(2 * NODES)?;
     let (clients, peers) = ports.split_at(NODES);
-    let cluster: Vec<String> = (0..NODES)
-        .map(|n| format!("n{n}=http://127.0.0.1:{}", peers[n]))
-        .collect();
+    let cluster: Vec<String> =
+        (0..NODES).map(|n| format!("n{n}=http://127.0.0.1:{}", peers[n])).collect();
     let cluster = cluster.join(",");
     let mut servers = Vec::new();
     for n in 0..NODES {
@@ -45,10 +42,8 @@ pub(super) fn start(folder: &Path) -> Result<Running, BenchError> {
         let log = folder.join(format!("etcd-{n}.log"));
         servers.push(Server::start("etcd", &mut command, log)?);
     }
-    let endpoints: Vec<SocketAddr> = clients
-        .iter()
-        .map(|&port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .collect();
+    let endpoints: Vec<SocketAddr> =
+        clients.iter().map(|&port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect();
     for (server, &address) in servers.iter_mut().zip(&endpoints) {
         // The client port is opened once the member has joined and knows a leader.
         server.wait_until(|| answers(address))?;
@@ -56,10 +51,6 @@ pub(super) fn start(folder: &Path) -> Result<Running, BenchError> {
     thread::sleep(Duration::from_secs(1));
     Ok(Running {
         servers,
-        target: Target {
-            endpoints,
-            routing: Routing::PerClient,
-            dialect: Dialect::Etcd,
-        },
+        target: Target { endpoints, routing: Routing::PerClient, dialect: Dialect::Etcd },
     })
 }

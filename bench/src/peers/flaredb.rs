@@ -26,10 +26,7 @@ pub(super) fn start(folder: &Path, options: &FlaredbOptions) -> Result<Running, 
     let mut server = Server::start("flaredb", &mut command, folder.join("flaredb.log"))?;
     let first = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     server.wait_until(|| is_ready(first))?;
-    Ok(Running {
-        servers: vec![server],
-        target: target(first)?,
-    })
+    Ok(Running { servers: vec![server], target: target(first)? })
 }
 
 fn find(options: &FlaredbOptions) -> Result<PathBuf, BenchError> {
@@ -39,13 +36,10 @@ fn find(options: &FlaredbOptions) -> Result<PathBuf, BenchError> {
         path.is_file().then_some(path)
     };
     let given = options.binary.clone();
-    given
-        .or_else(beside)
-        .or_else(|| on_path("flaredb"))
-        .ok_or(BenchError::Missing {
-            program: "flaredb",
-            install: "cargo build --release -p flaredb",
-        })
+    given.or_else(beside).or_else(|| on_path("flaredb")).ok_or(BenchError::Missing {
+        program: "flaredb",
+        install: "cargo build --release -p flaredb",
+    })
 }
 
 /// A port such that it and its successors are free for clients, and their counterparts for peers.
@@ -66,22 +60,14 @@ fn free_base_port() -> Result<u16, BenchError> {
 /// Whether every slot has a leader that can be reached.
 fn is_ready(address: SocketAddr) -> bool {
     let info = ask(address, &[b"CLUSTER", b"INFO"]);
-    info.is_ok_and(|reply| {
-        reply
-            .text()
-            .is_some_and(|text| text.contains("cluster_state:ok"))
-    })
+    info.is_ok_and(|reply| reply.text().is_some_and(|text| text.contains("cluster_state:ok")))
 }
 
 fn target(address: SocketAddr) -> Result<Target, BenchError> {
     let reply = ask(address, &[b"CLUSTER", b"SLOTS"])?;
     let (endpoints, leaders) =
         leaders(&reply).ok_or_else(|| BenchError::Answer(format!("CLUSTER SLOTS: {reply:?}")))?;
-    Ok(Target {
-        endpoints,
-        routing: Routing::Slots(Arc::new(leaders)),
-        dialect: Dialect::Resp,
-    })
+    Ok(Target { endpoints, routing: Routing::Slots(Arc::new(leaders)), dialect: Dialect::Resp })
 }
 
 /// The nodes that lead slots, and which of them leads each slot; nothing if a slot has no leader.
@@ -95,13 +81,7 @@ fn leaders(reply: &Reply) -> Option<(Vec<SocketAddr>, Vec<u8>)> {
         let Reply::List(parts) = range else {
             return None;
         };
-        let [
-            Reply::Integer(from),
-            Reply::Integer(to),
-            Reply::List(node),
-            ..,
-        ] = &parts[..]
-        else {
+        let [Reply::Integer(from), Reply::Integer(to), Reply::List(node), ..] = &parts[..] else {
             return None;
         };
         let [ip, Reply::Integer(port), ..] = &node[..] else {
@@ -127,20 +107,12 @@ mod tests {
 
     fn range(from: i64, to: i64, port: i64) -> Reply {
         let node = vec![Reply::Text(b"127.0.0.1".to_vec()), Reply::Integer(port)];
-        Reply::List(vec![
-            Reply::Integer(from),
-            Reply::Integer(to),
-            Reply::List(node),
-        ])
+        Reply::List(vec![Reply::Integer(from), Reply::Integer(to), Reply::List(node)])
     }
 
     #[test]
     fn slots_lead_to_nodes() {
-        let reply = Reply::List(vec![
-            range(0, 99, 1),
-            range(100, 199, 2),
-            range(200, 16_383, 1),
-        ]);
+        let reply = Reply::List(vec![range(0, 99, 1), range(100, 199, 2), range(200, 16_383, 1)]);
         let (endpoints, leaders) = leaders(&reply).unwrap();
         assert_eq!(endpoints.len(), 2);
         assert_eq!((leaders[99], leaders[100], leaders[16_383]), (0, 1, 0));

@@ -78,12 +78,8 @@ pub(crate) fn run(plan: &ClusterPlan) -> Result<ClusterReport, BenchError> {
     let machine = Machine::look();
     machine.print();
     println!();
-    let mut report = ClusterReport {
-        machine,
-        disk: Vec::new(),
-        runs: Vec::new(),
-        invalid: Vec::new(),
-    };
+    let mut report =
+        ClusterReport { machine, disk: Vec::new(), runs: Vec::new(), invalid: Vec::new() };
     for round in 1..=plan.rounds {
         let scratch = Scratch::new(&plan.folder, "disk")?;
         let rate = limits::disk(scratch.path(), 1, Duration::from_secs(2))?;

@@ -41,12 +41,7 @@ pub(crate) fn run(folder: &Path, measured: Duration) -> Result<Limits, BenchErro
     );
     let checksum = limits::checksum(measured);
     println!("CRC-32C of 4 KiB blocks, one processor {checksum:>9.1} GiB/s");
-    Ok(Limits {
-        machine,
-        disk,
-        loopback,
-        checksum_gib_per_second: checksum,
-    })
+    Ok(Limits { machine, disk, loopback, checksum_gib_per_second: checksum })
 }
 
 /// One line about durable writes.
