@@ -8,7 +8,7 @@ use net::{Hello, SocketEvent, SocketId};
 use raft_core::NodeId;
 
 use crate::connections::Surroundings;
-use crate::host::{Host, unix_ms};
+use crate::host::Host;
 use crate::lanes::LaneNews;
 use crate::mesh::Parcel;
 use crate::strangers::StrangerNews;
@@ -47,7 +47,7 @@ impl Host {
             let mut around = Surroundings {
                 sockets: &mut self.sockets,
                 view: &self.view,
-                unix_ms: unix_ms(),
+                unix_ms: self.work.unix_ms,
                 requests: &mut self.work.requests,
             };
             self.connections.received(key, &mut around);

@@ -299,7 +299,11 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
         sockets: Host::sockets(),
         strangers: Strangers::new(),
         lanes,
-        connections: Connections::new(index, config.requests_per_connection_max),
+        connections: Connections::new(
+            index,
+            config.requests_per_connection_max,
+            Arc::clone(&view.shards()[index]),
+        ),
         protocol,
         handle: ShardHandle::new(index, Arc::clone(&view)),
         work: Work::new(mesh.shards()),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use net::{SocketId, Sockets};
 use raft_core::GroupId;
 
 use crate::mesh::{Caller, ReplyTo, Request};
+use crate::metrics::ShardMetrics;
 use crate::protocol::{ConnectionInfo, Door, Protocol, ProtocolFactory, Ticket};
 use crate::request::{Op, Outcome};
 use crate::view::NodeView;
@@ -23,12 +25,17 @@ struct Connection {
     outstanding: usize,
     /// The protocol stopped early, or may not be fed, until outcomes or sends make room.
     held: bool,
+    /// The protocol left bytes unread: it waits for the rest of them, or for room that only it knows of.
+    stalled: bool,
+    /// Fed again at the end of the turn.
+    resuming: bool,
     closing: bool,
 }
 
 /// The client connections of one shard, by a key that is never used again.
 pub(crate) struct Connections {
     shard: usize,
+    metrics: Arc<ShardMetrics>,
     next: u64,
     by_key: BTreeMap<u64, Connection>,
     keys: BTreeMap<SocketId, u64>,
@@ -50,9 +57,10 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Connections {
-    pub(crate) fn new(shard: usize, requests_max: usize) -> Self {
+    pub(crate) fn new(shard: usize, requests_max: usize, metrics: Arc<ShardMetrics>) -> Self {
         Self {
             shard,
+            metrics,
             next: 0,
             by_key: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -89,8 +97,15 @@ impl Connections {
         let key = self.next;
         let id = key << 10 | self.shard as u64;
         let protocol = make(ConnectionInfo { id, peer, shard: self.shard });
-        let connection =
-            Connection { socket, protocol, outstanding: 0, held: false, closing: false };
+        let connection = Connection {
+            socket,
+            protocol,
+            outstanding: 0,
+            held: false,
+            stalled: false,
+            resuming: false,
+            closing: false,
+        };
         self.by_key.insert(key, connection);
         self.keys.insert(socket, key);
         key
@@ -120,16 +135,21 @@ impl Connections {
         self.call(key, around, Some((ticket, outcome)));
     }
 
-    /// Output was sent: a connection that was held for it may go on.
+    /// Output was sent: a connection that waits for room may go on.
     pub(crate) fn sent(&mut self, key: u64) {
-        if self.by_key.get(&key).is_some_and(|c| c.held) {
+        let Some(connection) = self.by_key.get_mut(&key) else { return };
+        if (connection.held || connection.stalled) && !connection.resuming {
+            connection.resuming = true;
             self.resume.push(key);
         }
     }
 
-    /// Feeds the connections that were held and have room again.
+    /// Feeds the connections that have room again.
     pub(crate) fn resume(&mut self, around: &mut Surroundings<'_>) {
         for key in std::mem::take(&mut self.resume) {
+            if let Some(connection) = self.by_key.get_mut(&key) {
+                connection.resuming = false;
+            }
             self.call(key, around, None);
         }
     }
@@ -158,6 +178,7 @@ impl Connections {
             return;
         };
         let mut closing = connection.closing;
+        let output_before = output.len();
         let mut door = Door {
             output,
             requests: &mut self.submitted,
@@ -180,7 +201,8 @@ impl Connections {
             }
             None => {}
         }
-        let full = door.is_full() || unsent > UNSENT_BYTES_MAX;
+        let full = door.is_full();
+        let written = door.output.len() - output_before;
         connection.outstanding += self.submitted.len();
         self.outstanding += self.submitted.len();
         for (group, op, ticket) in self.submitted.drain(..) {
@@ -194,18 +216,22 @@ impl Connections {
         if closing {
             input.clear();
         }
+        let stalled = !input.is_empty();
+        self.metrics.client_bytes_out.add(written as u64);
         if let Some(place) = around.sockets.input(socket) {
             *place = input;
         }
-        if connection.held && !full && !feeding {
-            // Room again: fed at the next turn, and held until then.
+        let full = full || around.sockets.pending_output(socket) > UNSENT_BYTES_MAX;
+        connection.held = full;
+        connection.stalled = stalled;
+        if !feeding && stalled && !full && !connection.resuming {
+            connection.resuming = true;
             self.resume.push(key);
-        } else {
-            connection.held = full;
-            around.sockets.pause(socket, full);
         }
+        around.sockets.pause(socket, full);
         // A client that has said all it wants and closed its half still gets all its answers.
-        around.sockets.hold(socket, !closing && (connection.held || connection.outstanding > 0));
+        let owed = connection.held || connection.resuming || connection.outstanding > 0;
+        around.sockets.hold(socket, owed && !closing);
         if closing && !connection.closing {
             connection.closing = true;
             around.sockets.close(socket, true);

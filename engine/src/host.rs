@@ -64,6 +64,8 @@ pub(crate) struct Work {
     pub(crate) outcomes: Vec<(Caller, Outcome)>,
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) ticked: Instant,
+    /// The wall clock, read once per turn.
+    pub(crate) unix_ms: u64,
     pub(crate) next_client_shard: usize,
     pub(crate) draining: Option<Instant>,
     pub(crate) drained: bool,
@@ -80,6 +82,7 @@ impl Work {
             outcomes: Vec::new(),
             outgoing: (0..shards).map(|_| Outgoing::default()).collect(),
             ticked: Instant::now(),
+            unix_ms: unix_ms(),
             next_client_shard: 0,
             draining: None,
             drained: false,
@@ -137,6 +140,7 @@ impl Host {
 
     /// One turn. True if there is more to do at once.
     fn turn(&mut self, now: Instant) -> bool {
+        self.work.unix_ms = unix_ms();
         self.reap(now);
         let mut busy = self.take_parcels(now);
         self.move_time(now);
@@ -235,7 +239,6 @@ impl Host {
 
     /// Hands outcomes to the callers that live here. They may make new requests.
     fn deliver(&mut self) {
-        let unix_ms = unix_ms();
         let mut outcomes = std::mem::take(&mut self.work.outcomes);
         for (caller, outcome) in outcomes.drain(..) {
             match caller {
@@ -243,7 +246,7 @@ impl Host {
                     let mut around = Surroundings {
                         sockets: &mut self.sockets,
                         view: &self.view,
-                        unix_ms,
+                        unix_ms: self.work.unix_ms,
                         requests: &mut self.work.requests,
                     };
                     self.connections.complete(key, ticket, outcome, &mut around);
@@ -259,7 +262,7 @@ impl Host {
             let mut around = Surroundings {
                 sockets: &mut self.sockets,
                 view: &self.view,
-                unix_ms: unix_ms(),
+                unix_ms: self.work.unix_ms,
                 requests: &mut self.work.requests,
             };
             self.connections.resume(&mut around);
@@ -397,7 +400,7 @@ impl Host {
     }
 }
 
-pub(crate) fn unix_ms() -> u64 {
+fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

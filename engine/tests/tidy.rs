@@ -3,6 +3,8 @@
 //! Every rule is a function from what was found to a list of complaints, so that each can be shown
 //! to complain (the tests at the end) as well as to be kept (the tests in the middle).
 
+#![expect(clippy::unwrap_used, reason = "test code")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
