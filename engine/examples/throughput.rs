@@ -1,6 +1,6 @@
 //! How many durable writes one node takes, asked on its own shards: no client, no network.
 //!
-//! `cargo run --release -p engine --example throughput -- [shards] [outstanding per shard] [seconds]`
+//! `cargo run --release -p engine --example throughput -- [shards] [outstanding] [seconds]`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
