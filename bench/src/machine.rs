@@ -3,11 +3,16 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 /// Clock ticks per second in `/proc`: fixed on Linux for everything user space sees.
 const PROC_TICKS_PER_SECOND: f64 = 100.0;
+/// A machine that keeps less than this of one processor busy is quiet.
+const QUIET_CORES: f64 = 0.15;
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The machine, the checkout and the hour.
 #[derive(Clone, Debug, Serialize)]
@@ -106,6 +111,22 @@ pub(crate) fn busy_seconds() -> f64 {
     let ticks = stat.split_whitespace().skip(1).take(3);
     let ticks: u64 = ticks.filter_map(|t| t.parse::<u64>().ok()).sum();
     ticks as f64 / PROC_TICKS_PER_SECOND
+}
+
+/// Waits until the whole machine has been about idle for a second; false if it takes longer.
+pub(crate) fn wait_until_quiet(patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        let before = busy_seconds();
+        thread::sleep(LOOK);
+        let cores = (busy_seconds() - before) / LOOK.as_secs_f64();
+        if cores < QUIET_CORES {
+            return true;
+        }
+        if Instant::now() > until {
+            return false;
+        }
+    }
 }
 
 /// Seconds that the hypervisor has taken away from all processors together.

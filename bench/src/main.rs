@@ -95,6 +95,9 @@ struct ClusterArgs {
     /// Rounds; each starts every system on fresh data.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Before every run, wait up to so many seconds until the machine does nothing else.
+    #[arg(long)]
+    quiet: Option<u64>,
     /// Threads of the load generator.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -139,6 +142,7 @@ impl ClusterArgs {
             threads: self.threads,
             measured: Duration::from_secs(self.seconds),
             rounds: self.rounds,
+            quiet: self.quiet.map(Duration::from_secs),
             folder: self.dir,
         })
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::BenchError;
 use crate::limits::{self, DiskRate};
 use crate::load::{self, Measured, Op, Plan};
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::peers::{FlaredbOptions, Peer};
 use crate::process::Scratch;
 use crate::report;
@@ -27,6 +27,7 @@ pub(crate) struct ClusterPlan {
     pub(crate) threads: usize,
     pub(crate) measured: Duration,
     pub(crate) rounds: usize,
+    pub(crate) quiet: Option<Duration>,
     pub(crate) folder: PathBuf,
 }
 
@@ -110,6 +111,9 @@ fn measure(
     let scratch = Scratch::new(&plan.folder, "cluster")?;
     let running = peer.start(scratch.path(), &plan.flaredb)?;
     for &depth in &plan.depths {
+        if plan.quiet.is_some_and(|patience| !machine::wait_until_quiet(patience)) {
+            println!("round {round}  the machine is busy with something else");
+        }
         let load = Plan {
             op: plan.op,
             clients: plan.clients,
