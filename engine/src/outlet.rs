@@ -49,7 +49,9 @@ impl Outlet for HostOutlet<'_> {
     ) -> Persisted {
         match self.wal.append(group, hard_state, entries) {
             Ok(mark) => Persisted::At(mark.0),
-            Err(wal::AppendError::StorageFull { .. }) => Persisted::Later,
+            Err(wal::AppendError::StorageFull { .. } | wal::AppendError::NoSegment { .. }) => {
+                Persisted::Later
+            }
             Err(error) => {
                 tracing::error!(%group, %error, "the log refuses an append");
                 Persisted::Failed
