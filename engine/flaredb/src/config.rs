@@ -13,6 +13,8 @@ use crate::slots::{SLOTS, placement};
 
 /// Room for a key and an entry's header beside the largest value.
 const ENTRY_ROOM_BYTES: usize = 1 << 20;
+/// The longest value that can be allowed: an entry of the log has at most 4 MiB.
+const VALUE_BYTES_MAX: usize = (4 << 20) - ENTRY_ROOM_BYTES;
 
 /// Why there is no usable configuration: each variant one sentence. Nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -322,8 +324,8 @@ impl Config {
         if self.segment_bytes == 0 || self.segment_bytes % 4096 != 0 {
             return Err(bad("segment_bytes", self.segment_bytes, "a multiple of 4096 is needed"));
         }
-        if self.value_bytes_max < 1024 || self.value_bytes_max > 512 << 20 {
-            return Err(bad("value_bytes_max", self.value_bytes_max, "1024 to 536870912 will do"));
+        if self.value_bytes_max < 1024 || self.value_bytes_max > VALUE_BYTES_MAX {
+            return Err(bad("value_bytes_max", self.value_bytes_max, "1024 to 3145728 will do"));
         }
         if self.password.as_ref().is_some_and(String::is_empty) {
             return Err(bad("password", "", "leave it out to have none"));

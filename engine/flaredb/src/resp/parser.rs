@@ -13,6 +13,8 @@ mod tests;
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// The longest line that gives a length; a length has at most 20 characters.
 const LENGTH_LINE_BYTES_MAX: usize = 32;
+/// The longest command: below what the engine keeps of a client's bytes, so that the client is told.
+const COMMAND_BYTES_MAX: usize = 6 << 20;
 /// Places of arguments kept allocated between commands.
 const PLACES_KEPT: usize = 1024;
 
@@ -38,7 +40,7 @@ impl Limits {
         Self {
             bulk_bytes_max: value_bytes_max,
             arguments_max: 1024 * 1024,
-            command_bytes_max: value_bytes_max.saturating_mul(4).max(16 << 20),
+            command_bytes_max: COMMAND_BYTES_MAX.max(value_bytes_max.saturating_add(1 << 20)),
         }
     }
 }
