@@ -11,12 +11,16 @@ use engine::{ConnectionInfo, Door, GroupId, Op, Outcome, Protocol, RequestError,
 
 use crate::command::{self, Action, Call, Merge, Refusal};
 use crate::gather::Gather;
-use crate::kv::{Answer, Write};
 use crate::resp::{Limits, Parser, ProtocolError, Version, Writer};
 use crate::server::{DoorCounters, Server};
 use crate::session::{Session, is_local};
 use crate::slots::SlotMap;
+use crate::topology::{elsewhere, may_answer};
+use budget::Budget;
+use clock::Advance;
 
+mod budget;
+mod clock;
 mod render;
 
 /// Parsing pauses while this many bytes of replies wait for an earlier one, or in the output.
@@ -36,7 +40,10 @@ pub struct Connection {
     /// The number of the request at the front of the queue.
     front: u64,
     /// Reads that wait for the group clock to be advanced.
-    advancing: Vec<(Ticket, Bytes)>,
+    advancing: Vec<Advance>,
+    /// The latest clock that a request was stamped with: a clock set back must not reorder requests.
+    now: u64,
+    budget: Budget,
     /// Bytes of finished replies in the queue.
     waiting_bytes: usize,
     scratch: Vec<u8>,
@@ -49,6 +56,10 @@ pub struct Connection {
 struct Pending {
     slot: u16,
     version: Version,
+    /// Keys it asks about.
+    keys: u32,
+    /// Whether it may change what later requests read.
+    writes: bool,
     state: State,
 }
 
@@ -77,6 +88,8 @@ impl Connection {
             queue: VecDeque::new(),
             front: 0,
             advancing: Vec::new(),
+            now: 0,
+            budget: Budget::default(),
             waiting_bytes: 0,
             scratch: Vec::new(),
             denied,
@@ -90,7 +103,8 @@ impl Connection {
         if args.is_empty() {
             return;
         }
-        let (view, now) = (door.view(), door.unix_ms());
+        self.now = self.now.max(door.unix_ms());
+        let (view, now) = (door.view(), self.now);
         let Some(spec) = command::find(args.at(0)) else {
             let refusal = Refusal::unknown_command(args.at(0), args.from(1));
             // What a browser sends first: somebody is made to talk to us who does not know it.
@@ -110,7 +124,7 @@ impl Connection {
         };
         let group = self.server.slots().group_of(slot.unwrap_or(0));
         if let Some(slot) = slot {
-            if let Some(leader) = view.leader(group).filter(|leader| *leader != view.node()) {
+            if let Some(leader) = elsewhere(view, group) {
                 let error = RequestError::NotLeader { leader };
                 return self.reply(door, |writer, counters, _| {
                     render::error(&error, slot, view, writer, counters);
@@ -121,9 +135,23 @@ impl Connection {
         let out = if direct { door.output() } else { &mut self.scratch };
         let mut call = Call { args, spec, now, view, session: &mut self.session, out };
         match (spec.run)(&mut call) {
-            Ok(Action::Keyed(op)) => self.ask(slot.unwrap_or(0), group, op, door),
-            Ok(Action::Group(group, op)) => self.ask_scan(group, op, door),
-            Ok(Action::Gather(merge, op)) => self.gather(merge, &op, door),
+            Ok(Action::Keyed(op)) => {
+                let keys = if matches!(op, Op::Read(_)) { spec.keys(args.len()) } else { 0 };
+                self.ask(slot.unwrap_or(0), group, keys, op, door);
+            }
+            Ok(Action::Slot(slot, op)) => {
+                let group = self.server.slots().group_of(slot);
+                self.ask(slot, group, 0, op, door);
+            }
+            Ok(Action::Page { cursor, group, op }) => {
+                self.submit_all(Merge::Page { cursor }, &[group], &op, door);
+            }
+            Ok(Action::Gather(merge, op)) => {
+                let view = door.view();
+                let groups: Vec<GroupId> =
+                    view.groups().iter().filter(|g| may_answer(view, g)).map(|g| g.id).collect();
+                self.submit_all(merge, &groups, &op, door);
+            }
             Ok(Action::Replied) => self.queue_scratch(direct),
             Ok(Action::Close) => {
                 self.queue_scratch(direct);
@@ -133,34 +161,28 @@ impl Connection {
         }
     }
 
-    fn ask(&mut self, slot: u16, group: GroupId, op: Op, door: &mut Door<'_>) {
+    /// Asks the group of a slot.
+    fn ask(&mut self, slot: u16, group: GroupId, keys: usize, op: Op, door: &mut Door<'_>) {
         let ticket = self.ticket(group);
-        self.push(slot, State::Outstanding);
+        let writes = matches!(op, Op::Write(_));
+        self.push(slot, keys, writes, State::Outstanding);
         door.submit(group, op, ticket);
     }
 
-    /// Asks one group a question whose answer is not a plain reply.
-    fn ask_scan(&mut self, group: GroupId, op: Op, door: &mut Door<'_>) {
-        let ticket = self.ticket(group);
-        let gather = Gather::new(Merge::Page, 1);
-        self.push(0, State::Gathering(Box::new(gather)));
-        door.submit(group, op, ticket);
-    }
-
-    fn gather(&mut self, merge: Merge, op: &Op, door: &mut Door<'_>) {
-        let view = door.view();
-        let groups: Vec<GroupId> = self.server.led(view).collect();
+    /// Asks groups for what becomes one reply.
+    fn submit_all(&mut self, merge: Merge, groups: &[GroupId], op: &Op, door: &mut Door<'_>) {
         let gather = Gather::new(merge, groups.len());
         if groups.is_empty() {
+            let view = door.view();
             return self.reply(door, |writer, counters, slots| {
                 render::gathered(&gather, view, slots, writer, counters);
             });
         }
-        let tickets: Vec<Ticket> = groups.iter().map(|group| self.ticket(*group)).collect();
-        self.push(0, State::Gathering(Box::new(gather)));
-        for (group, ticket) in groups.into_iter().zip(tickets) {
-            door.submit(group, op.clone(), ticket);
+        for group in groups {
+            door.submit(*group, op.clone(), self.ticket(*group));
         }
+        let writes = matches!(op, Op::Write(_));
+        self.push(0, 0, writes, State::Gathering(Box::new(gather)));
     }
 
     /// The ticket of the next request, to this group.
@@ -169,8 +191,16 @@ impl Connection {
         Ticket(number << GROUP_BITS | group.0.saturating_sub(1))
     }
 
-    fn push(&mut self, slot: u16, state: State) {
-        self.queue.push_back(Pending { slot, version: self.session.version, state });
+    /// Where in the queue the request with this ticket is.
+    fn place_of(&self, ticket: Ticket) -> usize {
+        let number = (ticket.0 >> GROUP_BITS).wrapping_sub(self.front);
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+
+    fn push(&mut self, slot: u16, keys: usize, writes: bool, state: State) {
+        let (version, keys) = (self.session.version, u32::try_from(keys).unwrap_or(u32::MAX));
+        self.budget.add(keys, writes);
+        self.queue.push_back(Pending { slot, version, keys, writes, state });
     }
 
     /// Writes a reply in its turn.
@@ -197,7 +227,7 @@ impl Connection {
             return;
         }
         let bytes = std::mem::take(&mut self.scratch);
-        self.push(0, State::Written(bytes));
+        self.push(0, 0, false, State::Written(bytes));
     }
 
     fn refuse(&mut self, refusal: &Refusal, door: &mut Door<'_>) {
@@ -222,8 +252,9 @@ impl Connection {
     /// Whether no more commands may be taken for now.
     fn is_full(&self, door: &mut Door<'_>) -> bool {
         door.is_full()
-            || self.waiting_bytes >= WAITING_BYTES_MAX
-            || door.output().len() >= WAITING_BYTES_MAX
+            || self.waiting_bytes > WAITING_BYTES_MAX
+            || self.budget.is_spent()
+            || door.output().len() > WAITING_BYTES_MAX
     }
 
     /// Sends the replies at the front of the queue that are known.
@@ -254,40 +285,6 @@ impl Connection {
             door.close();
         }
     }
-
-    /// Handles what comes of a read because the group clock was behind: advance it, then ask again.
-    /// Gives the outcome back if it is the client's.
-    fn settle_clock(
-        &mut self,
-        ticket: Ticket,
-        outcome: Outcome,
-        door: &mut Door<'_>,
-    ) -> Option<Outcome> {
-        let group = group_of(ticket);
-        if let Some(place) = self.advancing.iter().position(|(waiting, _)| *waiting == ticket) {
-            let (_, query) = self.advancing.swap_remove(place);
-            return match outcome {
-                Ok(_) => {
-                    door.submit(group, Op::Read(query), ticket);
-                    None
-                }
-                // The client only reads: whether the clock was advanced makes no difference to it.
-                Err(RequestError::Uncertain { .. }) => Some(Err(RequestError::NoLeader)),
-                Err(error) => Some(Err(error)),
-            };
-        }
-        match &outcome {
-            Ok(answer) if matches!(Answer::decode(answer), Some(Answer::Behind(_))) => {
-                let query = answer.slice(1..);
-                let stamp = crate::kv::query::stamp(&query).unwrap_or(0).max(door.unix_ms());
-                let entry = Write::AdvanceClock.encode(stamp);
-                self.advancing.push((ticket, query));
-                door.submit(group, Op::Write(entry), ticket);
-                None
-            }
-            _ => Some(outcome),
-        }
-    }
 }
 
 fn group_of(ticket: Ticket) -> GroupId {
@@ -315,6 +312,7 @@ impl Protocol for Connection {
             }
         }
         self.server.door(self.shard).commands.add(commands);
+        self.server.sample(door.view(), door.unix_ms());
         if self.closing {
             input.clear();
             self.flush(door);
@@ -327,13 +325,20 @@ impl Protocol for Connection {
         let Some(outcome) = self.settle_clock(ticket, outcome, door) else {
             return;
         };
-        let number = (ticket.0 >> GROUP_BITS).wrapping_sub(self.front);
-        let Some(pending) = usize::try_from(number).ok().and_then(|n| self.queue.get_mut(n)) else {
+        let number = self.place_of(ticket);
+        let Some(pending) = self.queue.get_mut(number) else {
             return;
         };
         if let State::Gathering(gather) = &mut pending.state {
             gather.add(group_of(ticket), outcome);
-        } else if number == 0 {
+            if gather.is_complete() {
+                self.budget.done(pending.keys, pending.writes, 0);
+            }
+            return self.flush(door);
+        }
+        let length = outcome.as_ref().map_or(0, Bytes::len);
+        self.budget.done(pending.keys, pending.writes, length);
+        if number == 0 {
             // The fast path: nothing waits before it.
             let counters = self.server.door(self.shard);
             let view = door.view();
@@ -342,9 +347,7 @@ impl Protocol for Connection {
             self.queue.pop_front();
             self.front += 1;
         } else {
-            if let Ok(answer) = &outcome {
-                self.waiting_bytes += answer.len();
-            }
+            self.waiting_bytes += length;
             pending.state = State::Known(outcome);
         }
         self.flush(door);

@@ -24,6 +24,11 @@ impl Gather {
         self.merge
     }
 
+    /// How many groups are asked.
+    pub(crate) fn expected(&self) -> usize {
+        self.expected
+    }
+
     /// Adds a group's answer.
     pub(crate) fn add(&mut self, group: GroupId, outcome: Outcome) {
         self.outcomes.push((group, outcome));
@@ -50,11 +55,16 @@ impl Gather {
         self.outcomes.last().map(|(group, _)| *group)
     }
 
-    /// The failure to tell the client of. One that leaves a write's fate open goes before the others; that
-    /// a group is led elsewhere is no failure.
+    /// The failure to tell the client of. One that leaves a write's fate open goes before the others. That
+    /// a group is led elsewhere is no failure of a read: its leader answers for it.
     pub(crate) fn failure(&self) -> Option<(GroupId, RequestError)> {
         let failures = self.outcomes.iter().filter_map(|(group, outcome)| match outcome {
-            Err(RequestError::NotLeader { .. } | RequestError::UnknownGroup(_)) | Ok(_) => None,
+            Err(RequestError::NotLeader { .. } | RequestError::UnknownGroup(_))
+                if self.merge != Merge::All =>
+            {
+                None
+            }
+            Ok(_) => None,
             Err(error) => Some((*group, *error)),
         });
         failures

@@ -5,14 +5,25 @@ use std::fmt::{Display, Write as _};
 use engine::Counter;
 use engine::{NodeView, ShardMetrics};
 
-use crate::server::{DoorCounters, Server, Totals};
+use crate::server::{DoorCounters, Server};
 use crate::topology::{Health, node_name};
 
 /// The version of Redis whose semantics and error texts the door has.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
-const SECTIONS: [&str; 9] =
-    ["server", "clients", "memory", "stats", "raft", "groups", "cores", "cluster", "keyspace"];
+const SECTIONS: [&str; 11] = [
+    "server",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "replication",
+    "raft",
+    "groups",
+    "cores",
+    "cluster",
+    "keyspace",
+];
 
 /// The sections asked for, or all: each a heading and lines of `field:value`.
 pub(crate) fn text(server: &Server, view: &NodeView, sections: &[Vec<u8>]) -> String {
@@ -44,6 +55,8 @@ impl Page<'_> {
             "server" => self.server(),
             "clients" => self.clients(),
             "memory" => self.memory(),
+            "persistence" => self.persistence(),
+            "replication" => self.replication(),
             "stats" => self.stats(),
             "raft" => self.raft(),
             "groups" => self.groups(),
@@ -124,18 +137,21 @@ impl Page<'_> {
         self.line("maxmemory_policy", "noeviction");
     }
 
-    fn totals(&self) -> Totals {
-        Totals {
-            commands: self.door_sum(|d| &d.commands),
-            wal_writes: self.sum(|m| &m.wal_writes),
-            wal_entries: self.sum(|m| &m.wal_entries),
-            bytes_in: self.sum(|m| &m.client_bytes_in),
-            bytes_out: self.sum(|m| &m.client_bytes_out),
-        }
+    /// What clients look at before they send anything.
+    fn persistence(&mut self) {
+        self.line("loading", 0);
+        self.line("aof_enabled", 1);
+    }
+
+    /// Nobody is called a replica: every node leads some groups and follows in others.
+    fn replication(&mut self) {
+        self.line("role", "master");
+        self.line("connected_slaves", 0);
+        self.line("master_replid", node_name(self.view, self.view.node()));
     }
 
     fn stats(&mut self) {
-        let totals = self.totals();
+        let totals = self.server.totals(self.view);
         let rates = self.server.rates(totals);
         let [_, _, _, expired] = self.kv_sum(true);
         let (errors, redirects) = (self.door_sum(|d| &d.errors), self.door_sum(|d| &d.redirects));

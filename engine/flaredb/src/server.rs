@@ -1,6 +1,7 @@
 //! What the connections of a node share: its settings, its counters, the list of its clients.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::slots::SlotMap;
 
 /// Rates are taken over at least this long.
 const RATE_WINDOW_MIN: Duration = Duration::from_millis(500);
+/// While commands come, totals are noted this often, for rates.
+const SAMPLE_EVERY_MS: u64 = 1000;
 
 /// How the front door is set up.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub struct Server {
     gauges: Vec<Arc<KvGauges>>,
     clients: Mutex<BTreeMap<u64, ClientEntry>>,
     rates: Mutex<Rates>,
+    /// When totals were noted last, in milliseconds since 1970.
+    sampled: AtomicU64,
 }
 
 impl Server {
@@ -76,7 +81,8 @@ impl Server {
             doors: (0..settings.shards.max(1)).map(|_| DoorCounters::default()).collect(),
             gauges: (0..slots.groups()).map(|_| Arc::default()).collect(),
             clients: Mutex::default(),
-            rates: Mutex::default(),
+            rates: Mutex::new(Rates::new(Instant::now())),
+            sampled: AtomicU64::new(0),
             settings,
         })
     }
@@ -137,10 +143,34 @@ impl Server {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How much each of these totals grew per second since the last time they were asked for.
+    /// The totals of all shards.
+    pub(crate) fn totals(&self, view: &NodeView) -> Totals {
+        let commands = self.doors.iter().map(|door| door.commands.read()).sum();
+        let mut totals = Totals { commands, ..Totals::default() };
+        for shard in view.shards() {
+            totals.wal_writes += shard.wal_writes.read();
+            totals.wal_entries += shard.wal_entries.read();
+            totals.bytes_in += shard.client_bytes_in.read();
+            totals.bytes_out += shard.client_bytes_out.read();
+        }
+        totals
+    }
+
+    /// Notes the totals if that has not been done for a while. Called as commands come.
+    pub(crate) fn sample(&self, view: &NodeView, unix_ms: u64) {
+        let last = self.sampled.load(Ordering::Relaxed);
+        let due = unix_ms.abs_diff(last) >= SAMPLE_EVERY_MS;
+        let (order, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        if due && self.sampled.compare_exchange(last, unix_ms, order, failed).is_ok() {
+            let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            rates.note(self.totals(view), Instant::now());
+        }
+    }
+
+    /// How much these totals grew per second of late.
     pub(crate) fn rates(&self, totals: Totals) -> Totals {
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.update(totals, Instant::now())
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.until(totals, Instant::now())
     }
 }
 
@@ -166,26 +196,30 @@ impl Totals {
     }
 }
 
-#[derive(Debug, Default)]
+/// The totals of two moments gone by.
+#[derive(Debug)]
 struct Rates {
-    last: Option<(Instant, Totals)>,
-    per_second: Totals,
+    earlier: (Instant, Totals),
+    last: (Instant, Totals),
 }
 
 impl Rates {
-    fn update(&mut self, totals: Totals, now: Instant) -> Totals {
-        let Some((at, before)) = self.last else {
-            self.last = Some((now, totals));
-            return self.per_second;
-        };
-        let elapsed = now.saturating_duration_since(at);
-        if elapsed >= RATE_WINDOW_MIN {
-            let millis = elapsed.as_millis().max(1) as u64;
-            self.per_second =
-                totals.map(before, |now, then| now.saturating_sub(then) * 1000 / millis);
-            self.last = Some((now, totals));
-        }
-        self.per_second
+    fn new(start: Instant) -> Self {
+        Self { earlier: (start, Totals::default()), last: (start, Totals::default()) }
+    }
+
+    fn note(&mut self, totals: Totals, now: Instant) {
+        self.earlier = self.last;
+        self.last = (now, totals);
+    }
+
+    /// The growth per second since the last moment that is long enough ago.
+    fn until(&self, totals: Totals, now: Instant) -> Totals {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let recent = since(self.last.0) < RATE_WINDOW_MIN;
+        let (at, before) = if recent { self.earlier } else { self.last };
+        let millis = since(at).max(RATE_WINDOW_MIN).as_millis() as u64;
+        totals.map(before, |now, then| now.saturating_sub(then) * 1000 / millis)
     }
 }
 
@@ -195,12 +229,15 @@ mod tests {
 
     #[test]
     fn rates_are_growth_over_time() {
-        let mut rates = Rates::default();
         let start = Instant::now();
-        let at = |commands| Totals { commands, ..Totals::default() };
-        assert_eq!(rates.update(at(100), start).commands, 0);
-        assert_eq!(rates.update(at(1100), start + Duration::from_secs(2)).commands, 500);
-        let soon = start + Duration::from_millis(2100);
-        assert_eq!(rates.update(at(9999), soon).commands, 500);
+        let mut rates = Rates::new(start);
+        let of = |commands| Totals { commands, ..Totals::default() };
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(rates.until(of(100), at(0)).commands, 200);
+        assert_eq!(rates.until(of(1000), at(2000)).commands, 500);
+        rates.note(of(1000), at(2000));
+        // Too soon after the last note: since the one before.
+        assert_eq!(rates.until(of(2100), at(2100)).commands, 1000);
+        assert_eq!(rates.until(of(4000), at(5000)).commands, 1000);
     }
 }

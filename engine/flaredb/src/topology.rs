@@ -1,6 +1,6 @@
 //! The cluster as clients are told of it: who owns which slots. Only leaders own slots.
 
-use engine::{NodeId, NodeSpec, NodeView};
+use engine::{GroupId, GroupSpec, NodeId, NodeSpec, NodeView};
 
 use crate::kv::hash;
 use crate::slots::{SLOTS, SlotMap};
@@ -21,7 +21,7 @@ pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
         let Some(range) = slots.range_of(group.id) else {
             continue;
         };
-        let Some(node) = view.leader(group.id) else {
+        let Some(node) = owner(view, group) else {
             continue;
         };
         if client_addr(view, node).is_none() {
@@ -35,6 +35,32 @@ pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
         }
     }
     owners
+}
+
+/// Who is to be asked for a group: its leader. A node hears nothing of the leaders of groups that it has
+/// no replica of: then a replica that can be reached, which knows.
+pub(crate) fn owner(view: &NodeView, group: &GroupSpec) -> Option<NodeId> {
+    let leader = view.leader(group.id);
+    if leader.is_some() || group.replicas.contains(&view.node()) {
+        return leader;
+    }
+    let reachable = group.replicas.iter().find(|node| view.is_connected(**node));
+    reachable.or(group.replicas.first()).copied()
+}
+
+/// The other node that is to be asked for a group, if one is.
+pub(crate) fn elsewhere(view: &NodeView, group: GroupId) -> Option<NodeId> {
+    let known = view.leader(group).or_else(|| owner(view, spec_of(view, group)?));
+    known.filter(|node| *node != view.node())
+}
+
+fn spec_of(view: &NodeView, group: GroupId) -> Option<&GroupSpec> {
+    view.groups().get(usize::try_from(group.0.checked_sub(1)?).ok()?)
+}
+
+/// Whether a group may be asked here: it is led here, or nobody leads it yet and this node may come to.
+pub(crate) fn may_answer(view: &NodeView, group: &GroupSpec) -> bool {
+    owner(view, group).is_none_or(|node| node == view.node())
 }
 
 /// The nodes that serve clients.

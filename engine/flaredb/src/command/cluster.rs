@@ -9,7 +9,9 @@ use super::{Action, Call, Executed, Refusal, Sub, dispatch};
 use crate::kv::Query;
 use crate::resp::Writer;
 use crate::slots::{SLOTS, slot_of};
-use crate::topology::{Health, Owned, client_addr, node_name, owners, part_name, serving};
+use crate::topology::{
+    Health, Owned, client_addr, elsewhere, node_name, owners, part_name, serving,
+};
 
 /// The gap between a client port and the bus port that Redis would have.
 const BUS_PORT_GAP: u16 = 10_000;
@@ -162,8 +164,8 @@ fn countkeysinslot(call: &mut Call<'_>) -> Executed {
     let slot = u16::try_from(given).ok().filter(|slot| *slot < SLOTS);
     let slot = slot.ok_or(Refusal::BAD_COUNT_SLOT)?;
     let group = call.server().slots().group_of(slot);
-    if call.view.leader(group) != Some(call.view.node()) {
+    if elsewhere(call.view, group).is_some() {
         return call.reply_integer(0);
     }
-    Ok(Action::Group(group, Op::Read(Query::SlotSize(slot).encode(call.now))))
+    Ok(Action::Slot(slot, Op::Read(Query::SlotSize(slot).encode(call.now))))
 }

@@ -1,12 +1,13 @@
 //! Commands on keys of whatever type, and on all keys.
 
-use engine::{GroupId, Op};
+use engine::{GroupId, NodeView, Op};
 
 use super::{Action, Call, Executed, Merge, Refusal};
 use crate::kv::entry::{ExpireIf, Life, delete};
 use crate::kv::number::parse_u64;
 use crate::kv::query::{LifeUnit, count};
 use crate::kv::{PLACE_BITS, Query, Write};
+use crate::topology::may_answer;
 
 pub(super) fn del(call: &mut Call<'_>) -> Executed {
     call.written(delete(call.now, call.args.from(1)))
@@ -133,21 +134,29 @@ pub(super) fn scan(call: &mut Call<'_>) -> Executed {
         number += 2;
     }
     let (first, from) = split_cursor(cursor);
-    let led = call.server().led(call.view).find(|group| *group >= first);
-    let Some(group) = led.filter(|_| possible) else {
+    let group = next_group(call.view, first).filter(|_| possible);
+    if from > 0 && group != Some(first) && possible {
+        // To go on with another group would pass over keys that were there all the time.
+        return Err(Refusal::SCAN_MOVED);
+    }
+    let Some(group) = group else {
         let mut writer = call.writer();
         writer.array(2);
         writer.bulk(b"0");
         writer.array(0);
         return Ok(Action::Replied);
     };
-    let from = if group == first { from } else { 0 };
     let query = Query::Scan { from, count, pattern }.encode(call.now);
-    Ok(Action::Group(group, Op::Read(query)))
+    Ok(Action::Page { cursor, group, op: Op::Read(query) })
+}
+
+/// The first group from this one on that is scanned here.
+pub(crate) fn next_group(view: &NodeView, from: GroupId) -> Option<GroupId> {
+    view.groups().iter().filter(|g| g.id >= from).find(|g| may_answer(view, g)).map(|g| g.id)
 }
 
 /// The group and the place in it that a cursor names. The cursor 0 is the first place of the first group.
-fn split_cursor(cursor: u64) -> (GroupId, u64) {
+pub(crate) fn split_cursor(cursor: u64) -> (GroupId, u64) {
     (GroupId((cursor >> PLACE_BITS) + 1), cursor & ((1 << PLACE_BITS) - 1))
 }
 

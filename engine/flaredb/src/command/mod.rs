@@ -20,7 +20,7 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::slots::slot_of;
 
-pub(crate) use keys::cursor;
+pub(crate) use keys::{cursor, next_group, split_cursor};
 pub(crate) use refusal::Refusal;
 pub(crate) use table::{NO_AUTH, Spec, find};
 
@@ -44,8 +44,17 @@ pub(crate) enum Action {
     Close,
     /// Ask the group of the command's keys.
     Keyed(Op),
-    /// Ask this group, whatever the keys; its answer is a page or a plain one.
-    Group(GroupId, Op),
+    /// Ask the group of this slot.
+    Slot(u16, Op),
+    /// Ask this group for the page of keys that the cursor names.
+    Page {
+        /// What the client gave.
+        cursor: u64,
+        /// The group to ask.
+        group: GroupId,
+        /// The question.
+        op: Op,
+    },
     /// Ask all groups led here, and make one reply of theirs.
     Gather(Merge, Op),
 }
@@ -59,8 +68,11 @@ pub(crate) enum Merge {
     Join,
     /// All must have said yes.
     All,
-    /// A page of one group's keys; the next page may be another group's.
-    Page,
+    /// The page of one group's keys that this cursor names; the next page may be another group's.
+    Page {
+        /// The cursor.
+        cursor: u64,
+    },
 }
 
 /// What executing a command comes to.

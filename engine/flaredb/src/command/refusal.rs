@@ -33,6 +33,7 @@ impl Refusal {
         NO_PROTO = "NOPROTO unsupported protocol version";
         BAD_PROTO = "ERR Protocol version is not an integer or out of range";
         BAD_CURSOR = "ERR invalid cursor";
+        SCAN_MOVED = "ERR the cursor is of keys that another node leads now; start the scan over";
         BAD_COUNT_SLOT = "ERR Invalid slot";
         BAD_CLIENT_NAME =
             "ERR Client names cannot contain spaces, newlines or special characters.";

@@ -84,6 +84,11 @@ impl Spec {
         (last >= self.first_key && last < words).then_some((self.first_key, last))
     }
 
+    /// How many keys there are in a command of so many words.
+    pub(crate) fn keys(&self, words: usize) -> usize {
+        self.key_range(words).map_or(0, |(first, last)| (last - first) / self.key_step.max(1) + 1)
+    }
+
     /// The access control categories, as COMMAND shows them.
     pub(crate) fn categories(&self) -> impl Iterator<Item = &'static str> {
         let topic = match self.topic {

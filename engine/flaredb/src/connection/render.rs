@@ -2,14 +2,14 @@
 
 use engine::{GroupId, NodeView, Outcome, RequestError};
 
-use crate::command::{Merge, cursor};
+use crate::command::{Merge, cursor, next_group, split_cursor};
 use crate::gather::Gather;
 use crate::kv::number::Decimal;
 use crate::kv::{Answer, Items};
 use crate::resp::Writer;
 use crate::server::DoorCounters;
 use crate::slots::SlotMap;
-use crate::topology::client_addr;
+use crate::topology::{client_addr, elsewhere};
 
 const NOT_AN_ANSWER: &str = "ERR the group's answer was not understood";
 const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served: its group has no leader at the moment";
@@ -44,7 +44,7 @@ fn answer(bytes: &[u8], writer: &mut Writer<'_>, counters: &DoorCounters) {
             counters.errors.add(1);
             writer.error_bytes(text);
         }
-        Some(Answer::Page { .. } | Answer::Behind(_)) | None => {
+        Some(Answer::Page { .. } | Answer::Behind { .. }) | None => {
             counters.errors.add(1);
             writer.error(NOT_AN_ANSWER);
         }
@@ -65,7 +65,7 @@ pub(super) fn error(
 ) {
     let moved_to = match *error {
         RequestError::NotLeader { leader } => Some(leader),
-        RequestError::UnknownGroup(group) => view.leader(group),
+        RequestError::UnknownGroup(group) => elsewhere(view, group),
         _ => None,
     };
     if let Some(addr) = moved_to.and_then(|node| client_addr(view, node)) {
@@ -99,7 +99,21 @@ pub(super) fn gathered(
     counters: &DoorCounters,
 ) {
     if let Some((group, failure)) = gather.failure() {
-        let slot = slots.range_of(group).map_or(0, |range| range.first);
+        let done = gather.answers().count();
+        if gather.merge() == Merge::All && done > 0 {
+            // Part of the write is in a log: nothing may be said that makes clients send it again unasked.
+            counters.errors.add(1);
+            let all = gather.expected();
+            return writer
+                .error(&format!("UNCERTAIN only {done} of {all} groups did it: {failure}"));
+        }
+        let (slot, failure) = match failure {
+            // There is no one node to send the whole command to.
+            RequestError::NotLeader { .. } | RequestError::UnknownGroup(_) => {
+                (0, RequestError::NoLeader)
+            }
+            failure => (slots.range_of(group).map_or(0, |range| range.first), failure),
+        };
         return error(&failure, slot, view, writer, counters);
     }
     let refused = gather.answers().find(|(_, a)| matches!(a, Answer::Error(_)));
@@ -123,20 +137,21 @@ pub(super) fn gathered(
             writer.array(arrays().map(|all| all.len()).sum());
             arrays().for_each(|all| items(all, writer));
         }
-        Merge::Page => page(gather, view, writer),
+        Merge::Page { cursor } => page(cursor, gather, view, writer),
     }
 }
 
 /// A page of one group's keys, and the cursor: a place in that group, or the next group led here.
-fn page(gather: &Gather, view: &NodeView, writer: &mut Writer<'_>) {
+fn page(asked: u64, gather: &Gather, view: &NodeView, writer: &mut Writer<'_>) {
     let Some(group) = gather.last_group() else {
         return writer.error(NOT_AN_ANSWER);
     };
     let page = gather.answers().next();
     let place = match &page {
         Some((_, Answer::Page { next: Some(place), .. })) => cursor(group, *place),
-        Some((_, Answer::Integer(n))) => return writer.integer(*n),
-        _ => next_led(view, group).map_or(0, |group| cursor(group, 0)),
+        // In the midst of a group that is led elsewhere now: the next call finds out what that means.
+        None if split_cursor(asked).1 > 0 => asked,
+        _ => next_group(view, GroupId(group.0 + 1)).map_or(0, |group| cursor(group, 0)),
     };
     writer.array(2);
     writer.bulk(Decimal::unsigned(place).as_bytes());
@@ -147,9 +162,4 @@ fn page(gather: &Gather, view: &NodeView, writer: &mut Writer<'_>) {
         }
         _ => writer.array(0),
     }
-}
-
-fn next_led(view: &NodeView, after: GroupId) -> Option<GroupId> {
-    let led = |group: &GroupId| view.leader(*group) == Some(view.node());
-    view.groups().iter().map(|group| group.id).filter(|group| *group > after).find(led)
 }

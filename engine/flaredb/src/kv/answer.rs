@@ -37,7 +37,12 @@ pub enum Answer<'a> {
         items: Items<'a>,
     },
     /// The group clock is behind the query's stamp, and that matters: advance it and ask this query again.
-    Behind(&'a [u8]),
+    Behind {
+        /// The query.
+        query: &'a [u8],
+        /// What its answer would be now if the clock were not behind.
+        then: &'a [u8],
+    },
 }
 
 /// The items of an array.
@@ -93,7 +98,7 @@ impl<'a> Answer<'a> {
                 let next = (next != u64::MAX).then_some(next);
                 Self::Page { next, items: items(&mut reader)? }
             }
-            BEHIND => Self::Behind(reader.rest()),
+            BEHIND => Self::Behind { query: reader.bytes()?, then: reader.rest() },
             _ => return None,
         })
     }
@@ -136,9 +141,10 @@ pub(super) fn bulk_or_nil(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
+/// The start of an answer to a query that is ahead of the clock; what it would be follows.
 pub(super) fn behind(out: &mut Vec<u8>, query: &[u8]) {
     out.push(BEHIND);
-    out.extend_from_slice(query);
+    put_bytes(out, query);
 }
 
 /// An array or page under construction at the end of a reply.
@@ -169,6 +175,11 @@ impl<'a> ArrayWriter<'a> {
             None => put_varint(self.out, NIL_LENGTH),
         }
         self.len += 1;
+    }
+
+    /// How long it is by now.
+    pub(super) fn bytes(&self) -> usize {
+        self.out.len() - self.head
     }
 
     pub(super) fn finish_array(self) {
