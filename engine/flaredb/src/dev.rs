@@ -24,9 +24,9 @@ pub struct DevOptions {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub nodes: u16,
-    /// Cores per node
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub cores: u64,
+    /// Cores per node [default: the machine's, shared among the nodes, at most 4]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub cores: Option<u64>,
     /// The client port of the first node
     #[arg(long, default_value_t = 7001)]
     pub port: u16,
@@ -42,6 +42,13 @@ pub struct DevOptions {
     /// What is logged
     #[arg(long, default_value = "warn")]
     pub log: String,
+}
+
+impl DevOptions {
+    fn cores_per_node(&self) -> u64 {
+        let machine = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        self.cores.unwrap_or_else(|| (machine / u64::from(self.nodes.max(1))).clamp(1, 4))
+    }
 }
 
 /// Why the cluster did not run. What was started has been ended.
@@ -80,6 +87,16 @@ pub enum DevError {
     Load(#[from] LoadError),
 }
 
+/// Where temporary folders go: on a disk if possible, because `/tmp` may be memory, and a log in memory
+/// is neither durable nor always possible.
+fn temporary_root() -> PathBuf {
+    let disk = Path::new("/var/tmp");
+    if std::env::var_os("TMPDIR").is_none() && disk.is_dir() {
+        return disk.to_owned();
+    }
+    std::env::temp_dir()
+}
+
 /// A folder that is removed at the end if nobody asked to keep it.
 struct Folder {
     path: PathBuf,
@@ -90,11 +107,13 @@ impl Folder {
     fn open(asked: Option<&Path>) -> Result<Self, DevError> {
         let temporary = asked.is_none();
         let path = asked.map_or_else(
-            || std::env::temp_dir().join(format!("flaredb-dev-{}", std::process::id())),
+            || temporary_root().join(format!("flaredb-dev-{}", std::process::id())),
             Path::to_owned,
         );
-        std::fs::create_dir_all(&path)
-            .map_err(|error| DevError::Folder { path: path.clone(), error })?;
+        // A temporary folder must be new: it is removed at the end.
+        let made =
+            if temporary { std::fs::create_dir(&path) } else { std::fs::create_dir_all(&path) };
+        made.map_err(|error| DevError::Folder { path: path.clone(), error })?;
         Ok(Self { path, temporary })
     }
 }
@@ -125,7 +144,11 @@ pub fn run(options: &DevOptions, stop: &AtomicBool) -> Result<(), DevError> {
         announce(options, &nodes, &folder);
     }
     let driven = match options.load {
-        Some(duration) => load::drive(&nodes, duration, stop).map_err(DevError::from),
+        Some(duration) => load::drive(&nodes, duration, stop)
+            .map_err(DevError::from)
+            // A failed core explains a failed connection.
+            .or_else(|error| check_running(&nodes).and(Err(error)))
+            .and_then(|()| check_running(&nodes)),
         None => wait(&nodes, stop),
     };
     println!("shutting down");
@@ -152,7 +175,7 @@ fn config(options: &DevOptions, id: u64, folder: &Path) -> Result<Config, DevErr
         cluster: Some("dev".into()),
         nodes: Some(nodes.collect()),
         data: Some(folder.join(format!("node-{id}"))),
-        cores: Some(NumberOrWord::Number(options.cores)),
+        cores: Some(NumberOrWord::Number(options.cores_per_node())),
         groups: options.groups,
         // The nodes share the machine's cores, so none may claim one for itself.
         pin: Some(false),
@@ -166,6 +189,7 @@ fn wait_until_ready(nodes: &[Node], stop: &AtomicBool) -> Result<(), DevError> {
     let started = Instant::now();
     let ready = |node: &Node| Health::of(&node.view(), node.server().slots()).is_ok();
     while !nodes.iter().all(ready) && !stop.load(Ordering::Relaxed) {
+        check_running(nodes)?;
         if started.elapsed() > ELECTION_PATIENCE {
             return Err(DevError::NotReady);
         }
@@ -175,7 +199,7 @@ fn wait_until_ready(nodes: &[Node], stop: &AtomicBool) -> Result<(), DevError> {
 }
 
 fn announce(options: &DevOptions, nodes: &[Node], folder: &Folder) {
-    println!("{} nodes of {} core(s) are up:", nodes.len(), options.cores);
+    println!("{} nodes of {} core(s) are up:", nodes.len(), options.cores_per_node());
     for node in nodes {
         let view = node.view();
         let Some(addr) = view.node_spec(view.node()).and_then(|spec| spec.client_addr) else {
@@ -193,10 +217,15 @@ fn announce(options: &DevOptions, nodes: &[Node], folder: &Folder) {
 fn wait(nodes: &[Node], stop: &AtomicBool) -> Result<(), DevError> {
     println!("end it with Ctrl-C");
     while !stop.load(Ordering::Relaxed) {
-        if let Some(failed) = nodes.iter().find(|node| !node.is_running()) {
-            return Err(DevError::Failed(failed.view().node().0));
-        }
+        check_running(nodes)?;
         std::thread::sleep(LOOK);
     }
     Ok(())
+}
+
+fn check_running(nodes: &[Node]) -> Result<(), DevError> {
+    match nodes.iter().find(|node| !node.is_running()) {
+        Some(failed) => Err(DevError::Failed(failed.view().node().0)),
+        None => Ok(()),
+    }
 }

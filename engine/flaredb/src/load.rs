@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+mod report;
+
 use crate::node::Node;
 use crate::resp::reply::{Reply, put_command};
 use crate::slots::slot_of;
@@ -20,6 +22,8 @@ const KEYS: u64 = 100_000;
 const VALUE: [u8; 64] = [b'v'; 64];
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether to stop.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Why the load could not be driven. The cluster goes on.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,7 @@ struct Tally {
 pub fn drive(nodes: &[Node], duration: Duration, stop: &AtomicBool) -> Result<(), LoadError> {
     let tally = Tally::default();
     let ended = AtomicBool::new(false);
+    let before = report::Figures::of(nodes);
     let started = Instant::now();
     let mut latencies = Vec::new();
     let mut failed = None;
@@ -72,38 +77,59 @@ pub fn drive(nodes: &[Node], duration: Duration, stop: &AtomicBool) -> Result<()
         for node in nodes {
             for number in 0..CONNECTIONS_PER_NODE {
                 let (tally, ended) = (&tally, &ended);
-                workers.push(scope.spawn(move || work(node, number, tally, ended)));
+                let worker = scope.spawn(move || work(node, number, tally, ended));
+                workers.push((node.view().node(), worker));
             }
         }
-        let mut before = (0, 0);
-        while started.elapsed() < duration && !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_secs(1).min(duration));
-            let now = (tally.replies.load(Ordering::Relaxed), wal_writes(nodes));
-            let errors = tally.errors.load(Ordering::Relaxed);
-            let (done, writes) = (now.0 - before.0, now.1 - before.1);
-            let seconds = started.elapsed().as_secs();
-            println!("{seconds:>4} s  {done:>9} ops/s  {writes:>7} wal writes/s  {errors} errors");
-            before = now;
-        }
+        watch(nodes, duration, stop, &tally);
         ended.store(true, Ordering::Relaxed);
-        for worker in workers {
+        for (node, worker) in workers {
             match worker.join() {
-                Ok(Ok(histogram)) => latencies.push(histogram),
+                Ok(Ok(histogram)) => latencies.push((node, histogram)),
                 Ok(Err(error)) => failed = Some(error),
                 Err(_) => {}
             }
         }
     });
     let elapsed = started.elapsed();
-    report(nodes, &tally, &latencies, elapsed);
+    report::print(nodes, &before, &latencies, elapsed);
+    println!("errors        {}", tally.errors.load(Ordering::Relaxed));
     failed.map_or(Ok(()), Err)
 }
 
-fn wal_writes(nodes: &[Node]) -> u64 {
-    nodes
-        .iter()
-        .map(|node| node.view().shards().iter().map(|s| s.wal_writes.read()).sum::<u64>())
-        .sum()
+/// Prints a line each second until the time is over, somebody asks to stop or a node has failed.
+fn watch(nodes: &[Node], duration: Duration, stop: &AtomicBool, tally: &Tally) {
+    let started = Instant::now();
+    let totals = || {
+        let writes = report::Figures::of(nodes).iter().map(|f| f.wal_writes).sum::<u64>();
+        (Instant::now(), tally.replies.load(Ordering::Relaxed), writes)
+    };
+    let mut before = totals();
+    let mut second = 1;
+    while started.elapsed() < duration {
+        if stop.load(Ordering::Relaxed) || nodes.iter().any(|node| !node.is_running()) {
+            return;
+        }
+        let next = Duration::from_secs(second).min(duration);
+        let left = next.saturating_sub(started.elapsed());
+        if left > LOOK {
+            std::thread::sleep(LOOK);
+            continue;
+        }
+        std::thread::sleep(left);
+        let now = totals();
+        let errors = tally.errors.load(Ordering::Relaxed);
+        let seconds = (now.0 - before.0).as_secs_f64().max(1e-9);
+        let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
+        println!(
+            "{:>6.1} s  {:>9.0} ops/s  {:>7.0} wal writes/s  {errors} errors",
+            started.elapsed().as_secs_f64(),
+            rate(now.1, before.1),
+            rate(now.2, before.2),
+        );
+        before = now;
+        second += 1;
+    }
 }
 
 /// One connection: half the commands write, half read, each to a key that the node leads now.
@@ -186,45 +212,6 @@ fn read_replies(stream: &mut TcpStream, input: &mut Vec<u8>, expected: usize) ->
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         input.extend_from_slice(&chunk[..length]);
-    }
-}
-
-fn report(nodes: &[Node], tally: &Tally, latencies: &[Option<Histogram<u64>>], elapsed: Duration) {
-    let replies = tally.replies.load(Ordering::Relaxed);
-    let errors = tally.errors.load(Ordering::Relaxed);
-    let mut all = histogram();
-    for one in latencies.iter().flatten() {
-        if let Some(all) = &mut all {
-            // Histograms of one precision that grow by themselves can always be added.
-            let _ = all.add(one);
-        }
-    }
-    let quantile = |q| all.as_ref().map_or(0, |h| h.value_at_quantile(q)) as f64 / 1000.0;
-    let rate = replies as f64 / elapsed.as_secs_f64().max(1e-9);
-    println!();
-    println!("operations/s  {rate:.0}");
-    println!("p50           {:.2} ms for a pipeline of {PIPELINE}", quantile(0.5));
-    println!("p99           {:.2} ms", quantile(0.99));
-    println!("errors        {errors} of {replies}");
-    println!();
-    println!(
-        "{:>4} {:>4} {:>6} {:>10} {:>10} {:>10} {:>10} {:>12}",
-        "node", "core", "leads", "proposals", "reads", "applied", "wal writes", "per write"
-    );
-    for node in nodes {
-        let view = node.view();
-        for (number, shard) in view.shards().iter().enumerate() {
-            let (writes, entries) = (shard.wal_writes.read(), shard.wal_entries.read());
-            println!(
-                "{:>4} {number:>4} {:>6} {:>10} {:>10} {:>10} {writes:>10} {:>12.1}",
-                view.node(),
-                shard.groups_led.read(),
-                shard.proposals.read(),
-                shard.reads.read(),
-                shard.entries_applied.read(),
-                entries as f64 / writes.max(1) as f64,
-            );
-        }
     }
 }
 
