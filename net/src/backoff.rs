@@ -19,10 +19,7 @@ impl Backoff {
     /// A backoff whose jitter follows from `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self {
-            ceiling: BACKOFF_FIRST,
-            random: seed,
-        }
+        Self { ceiling: BACKOFF_FIRST, random: seed }
     }
 
     /// How long to wait after one more failure.
@@ -59,10 +56,7 @@ mod tests {
         let mut ceiling = BACKOFF_FIRST;
         for _ in 0..20 {
             let wait = backoff.next_wait();
-            assert!(
-                wait >= ceiling / 2 && wait <= ceiling,
-                "{wait:?} of {ceiling:?}"
-            );
+            assert!(wait >= ceiling / 2 && wait <= ceiling, "{wait:?} of {ceiling:?}");
             ceiling = (ceiling * 2).min(BACKOFF_MAX);
         }
         backoff.reset();

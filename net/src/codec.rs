@@ -97,11 +97,9 @@ const fn payload_bytes_of(kind: u8) -> Option<usize> {
 pub fn encoded_bytes(message: &Message) -> usize {
     let fixed = payload_bytes_of(kind_of(message)).unwrap_or_default();
     let entries = match message {
-        Message::AppendEntries(m) => m
-            .entries
-            .iter()
-            .map(|entry| ENTRY_HEADER_BYTES + entry.data.len())
-            .sum(),
+        Message::AppendEntries(m) => {
+            m.entries.iter().map(|entry| ENTRY_HEADER_BYTES + entry.data.len()).sum()
+        }
         _ => 0,
     };
     RECORD_HEADER_BYTES + fixed + entries
@@ -187,9 +185,7 @@ fn words<const N: usize>(out: &mut Vec<u8>, words: [u64; N]) {
 /// # Errors
 /// Any [`RecordError`]; `body` is then of no further use.
 pub fn decode(body: &mut Bytes) -> Result<(GroupId, Message), RecordError> {
-    let front = body
-        .get(..RECORD_HEADER_BYTES)
-        .ok_or(RecordError::Truncated)?;
+    let front = body.get(..RECORD_HEADER_BYTES).ok_or(RecordError::Truncated)?;
     let raw: RawRecord = bytemuck::pod_read_unaligned(front);
     let (kind, flags) = (raw.kind, raw.flags);
     let payload_bytes = u32::from_le(raw.payload_bytes) as usize;
@@ -200,10 +196,8 @@ pub fn decode(body: &mut Bytes) -> Result<(GroupId, Message), RecordError> {
     if payload_bytes < fixed || (payload_bytes > fixed && kind != kind::APPEND_ENTRIES) {
         return Err(RecordError::Length { kind });
     }
-    let flaggable = matches!(
-        kind,
-        kind::PRE_VOTE_REPLY | kind::REQUEST_VOTE | kind::REQUEST_VOTE_REPLY
-    );
+    let flaggable =
+        matches!(kind, kind::PRE_VOTE_REPLY | kind::REQUEST_VOTE | kind::REQUEST_VOTE_REPLY);
     if raw.reserved != 0 || flags > FLAG || (flags == FLAG && !flaggable) {
         return Err(RecordError::UnknownValue { kind });
     }
@@ -222,59 +216,37 @@ pub fn decode(body: &mut Bytes) -> Result<(GroupId, Message), RecordError> {
 fn decode_fixed(kind: u8, flag: bool, words: &mut &[u8]) -> Result<Message, RecordError> {
     let term = Term(words.get_u64_le());
     Ok(match kind {
-        kind::PRE_VOTE => Message::PreVote(PreVote {
-            term,
-            last: log_id(words),
-        }),
+        kind::PRE_VOTE => Message::PreVote(PreVote { term, last: log_id(words) }),
         kind::PRE_VOTE_REPLY => {
             let asked = Term(words.get_u64_le());
-            Message::PreVoteReply(PreVoteReply {
-                term,
-                asked,
-                granted: flag,
-            })
+            Message::PreVoteReply(PreVoteReply { term, asked, granted: flag })
         }
-        kind::REQUEST_VOTE => Message::RequestVote(RequestVote {
-            term,
-            last: log_id(words),
-            transfer: flag,
-        }),
-        kind::REQUEST_VOTE_REPLY => Message::RequestVoteReply(RequestVoteReply {
-            term,
-            granted: flag,
-        }),
+        kind::REQUEST_VOTE => {
+            Message::RequestVote(RequestVote { term, last: log_id(words), transfer: flag })
+        }
+        kind::REQUEST_VOTE_REPLY => {
+            Message::RequestVoteReply(RequestVoteReply { term, granted: flag })
+        }
         kind::APPEND_ACCEPTED => {
-            let outcome = AppendOutcome::Accepted {
-                matched: Index(words.get_u64_le()),
-            };
+            let outcome = AppendOutcome::Accepted { matched: Index(words.get_u64_le()) };
             Message::AppendEntriesReply(AppendEntriesReply { term, outcome })
         }
         kind::APPEND_REJECTED => {
             let prev = Index(words.get_u64_le());
             let hint = log_id(words);
-            let outcome = AppendOutcome::Rejected {
-                prev,
-                hint,
-                last: Index(words.get_u64_le()),
-            };
+            let outcome = AppendOutcome::Rejected { prev, hint, last: Index(words.get_u64_le()) };
             Message::AppendEntriesReply(AppendEntriesReply { term, outcome })
         }
-        kind::APPEND_STALE => Message::AppendEntriesReply(AppendEntriesReply {
-            term,
-            outcome: AppendOutcome::Stale,
-        }),
+        kind::APPEND_STALE => {
+            Message::AppendEntriesReply(AppendEntriesReply { term, outcome: AppendOutcome::Stale })
+        }
         kind::HEARTBEAT => {
             let commit = Index(words.get_u64_le());
-            Message::Heartbeat(Heartbeat {
-                term,
-                commit,
-                round: words.get_u64_le(),
-            })
+            Message::Heartbeat(Heartbeat { term, commit, round: words.get_u64_le() })
         }
-        kind::HEARTBEAT_REPLY => Message::HeartbeatReply(HeartbeatReply {
-            term,
-            round: words.get_u64_le(),
-        }),
+        kind::HEARTBEAT_REPLY => {
+            Message::HeartbeatReply(HeartbeatReply { term, round: words.get_u64_le() })
+        }
         kind => return Err(RecordError::UnknownKind { kind }),
     })
 }
@@ -301,9 +273,7 @@ fn decode_entries(mut payload: Bytes) -> Result<AppendEntries, RecordError> {
     let mut index = prev.index;
     for _ in 0..count {
         index = index.next();
-        let front = payload
-            .get(..ENTRY_HEADER_BYTES)
-            .ok_or(RecordError::Length { kind })?;
+        let front = payload.get(..ENTRY_HEADER_BYTES).ok_or(RecordError::Length { kind })?;
         let raw: RawEntry = bytemuck::pod_read_unaligned(front);
         let data_bytes = u32::from_le(raw.data_bytes) as usize;
         if data_bytes > payload.len() - ENTRY_HEADER_BYTES {
@@ -320,12 +290,7 @@ fn decode_entries(mut payload: Bytes) -> Result<AppendEntries, RecordError> {
     if !payload.is_empty() {
         return Err(RecordError::Length { kind });
     }
-    Ok(AppendEntries {
-        term,
-        prev,
-        commit,
-        entries,
-    })
+    Ok(AppendEntries { term, prev, commit, entries })
 }
 
 #[cfg(test)]

@@ -96,10 +96,7 @@ impl FrameHeader {
         let raw: RawHeader = bytemuck::pod_read_unaligned(front);
         let version = u16::from_le(raw.version);
         if version != FRAME_VERSION {
-            return Err(FrameError::BadVersion {
-                theirs: version,
-                ours: FRAME_VERSION,
-            });
+            return Err(FrameError::BadVersion { theirs: version, ours: FRAME_VERSION });
         }
         if u32::from_le(raw.header_crc) != raw.checksum() {
             return Err(FrameError::HeaderChecksum);

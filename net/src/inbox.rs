@@ -54,10 +54,7 @@ impl Inbox {
     ///
     /// # Errors
     /// Any [`FrameError`], and the same again from then on: the lane must be closed.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "more messages may come after a None"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "more messages may come after a None")]
     pub fn next(&mut self) -> Result<Option<(GroupId, Message)>, FrameError> {
         if let Some(error) = self.error {
             return Err(error);

@@ -17,10 +17,7 @@ pub struct OutboxLimits {
 
 impl Default for OutboxLimits {
     fn default() -> Self {
-        Self {
-            bytes_max: 5 << 20,
-            reserve_bytes: 1 << 20,
-        }
+        Self { bytes_max: 5 << 20, reserve_bytes: 1 << 20 }
     }
 }
 
@@ -45,13 +42,7 @@ impl Outbox {
     /// An empty outbox.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Self {
-        Self {
-            limits,
-            bytes: Vec::new(),
-            frame_start: 0,
-            frame_records: 0,
-            dropped: 0,
-        }
+        Self { limits, bytes: Vec::new(), frame_start: 0, frame_records: 0, dropped: 0 }
     }
 
     /// Adds a message, or drops it if the outbox is full: then `false`, and it counts in
@@ -139,10 +130,7 @@ impl Outbox {
 
 /// Whether leadership depends on the message.
 const fn is_urgent(message: &Message) -> bool {
-    !matches!(
-        message,
-        Message::AppendEntries(_) | Message::AppendEntriesReply(_)
-    )
+    !matches!(message, Message::AppendEntries(_) | Message::AppendEntriesReply(_))
 }
 
 #[cfg(test)]

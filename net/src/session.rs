@@ -113,10 +113,7 @@ fn take_hello(input: &mut BytesMut) -> Result<Option<Hello>, Refusal> {
     // The version comes before the checksum: another version may check another way.
     let version = u32::from_le(raw.version);
     if version != PROTOCOL_VERSION {
-        return Err(Refusal::Version {
-            theirs: version,
-            ours: PROTOCOL_VERSION,
-        });
+        return Err(Refusal::Version { theirs: version, ours: PROTOCOL_VERSION });
     }
     if u32::from_le(raw.crc) != raw.checksum() {
         return Err(Refusal::NotOurs);
@@ -142,9 +139,7 @@ pub struct Peers {
 impl Peers {
     /// The given nodes, none of them met yet.
     pub fn new(nodes: impl IntoIterator<Item = NodeId>) -> Self {
-        Self {
-            incarnations: nodes.into_iter().map(|node| (node, 0)).collect(),
-        }
+        Self { incarnations: nodes.into_iter().map(|node| (node, 0)).collect() }
     }
 
     /// Lets `node` speak from now on; nothing changes if it already may.
@@ -179,9 +174,7 @@ impl Peers {
 pub fn validate(theirs: &Hello, own: &Hello, peers: &Peers) -> Result<(), Refusal> {
     agree(theirs, own)?;
     let node = theirs.node;
-    let known = peers
-        .incarnation(node)
-        .ok_or(Refusal::UnknownNode { node })?;
+    let known = peers.incarnation(node).ok_or(Refusal::UnknownNode { node })?;
     if node > own.node {
         return Err(Refusal::Direction { node });
     }
@@ -197,25 +190,16 @@ fn agree(theirs: &Hello, own: &Hello) -> Result<(), Refusal> {
         });
     }
     if theirs.cluster_id != own.cluster_id {
-        return Err(Refusal::Cluster {
-            theirs: theirs.cluster_id,
-            ours: own.cluster_id,
-        });
+        return Err(Refusal::Cluster { theirs: theirs.cluster_id, ours: own.cluster_id });
     }
     if theirs.node == own.node {
         return Err(Refusal::SelfConnection { node: own.node });
     }
     if theirs.shards != own.shards {
-        return Err(Refusal::ShardCount {
-            theirs: theirs.shards,
-            ours: own.shards,
-        });
+        return Err(Refusal::ShardCount { theirs: theirs.shards, ours: own.shards });
     }
     if theirs.shard >= theirs.shards {
-        return Err(Refusal::Shard {
-            theirs: theirs.shard,
-            shards: theirs.shards,
-        });
+        return Err(Refusal::Shard { theirs: theirs.shard, shards: theirs.shards });
     }
     Ok(())
 }
@@ -236,21 +220,14 @@ fn not_before(theirs: &Hello, known: u64) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::Timeout`] from [`HANDSHAKE_TIMEOUT`] on.
 pub fn in_time(elapsed: Duration) -> Result<(), Refusal> {
-    if elapsed < HANDSHAKE_TIMEOUT {
-        Ok(())
-    } else {
-        Err(Refusal::Timeout)
-    }
+    if elapsed < HANDSHAKE_TIMEOUT { Ok(()) } else { Err(Refusal::Timeout) }
 }
 
 impl Hello {
     /// This node's answer to a dialer: its own hello for the dialer's shard.
     #[must_use]
     pub const fn answer_to(&self, dialer: &Self) -> Self {
-        Self {
-            shard: dialer.shard,
-            ..*self
-        }
+        Self { shard: dialer.shard, ..*self }
     }
 }
 
@@ -276,14 +253,8 @@ pub struct Session {
 
 #[derive(Clone, Debug)]
 enum State {
-    Dialing {
-        expect: NodeId,
-        known: u64,
-        hello_sent: bool,
-    },
-    Accepting {
-        peers: Peers,
-    },
+    Dialing { expect: NodeId, known: u64, hello_sent: bool },
+    Accepting { peers: Peers },
     Established(Hello),
     Refused(Refusal),
 }
@@ -292,14 +263,7 @@ impl Session {
     /// The dialing side, which expects `expect` to answer.
     #[must_use]
     pub const fn dial(own: Hello, expect: NodeId) -> Self {
-        Self {
-            own,
-            state: State::Dialing {
-                expect,
-                known: 0,
-                hello_sent: false,
-            },
-        }
+        Self { own, state: State::Dialing { expect, known: 0, hello_sent: false } }
     }
 
     /// Refuses an answer from an earlier life than `incarnation`, for a dialer that has met one.
@@ -314,10 +278,7 @@ impl Session {
     /// The accepting side. It answers with `own` for whatever shard the dialer names.
     #[must_use]
     pub const fn accept(own: Hello, peers: Peers) -> Self {
-        Self {
-            own,
-            state: State::Accepting { peers },
-        }
+        Self { own, state: State::Accepting { peers } }
     }
 
     /// Takes what it can from `input` and appends what is to be sent to `out`. A dialer calls it
@@ -348,11 +309,7 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<Option<Hello>, Refusal> {
         match &mut self.state {
-            State::Dialing {
-                expect,
-                known,
-                hello_sent,
-            } => {
+            State::Dialing { expect, known, hello_sent } => {
                 if !*hello_sent {
                     encode_hello(&self.own, out);
                     *hello_sent = true;
@@ -362,16 +319,10 @@ impl Session {
                 };
                 agree(&theirs, &self.own)?;
                 if theirs.node != *expect {
-                    return Err(Refusal::WrongNode {
-                        expected: *expect,
-                        theirs: theirs.node,
-                    });
+                    return Err(Refusal::WrongNode { expected: *expect, theirs: theirs.node });
                 }
                 if theirs.shard != self.own.shard {
-                    return Err(Refusal::Shard {
-                        theirs: theirs.shard,
-                        shards: theirs.shards,
-                    });
+                    return Err(Refusal::Shard { theirs: theirs.shard, shards: theirs.shards });
                 }
                 not_before(&theirs, *known)?;
                 Ok(Some(theirs))

@@ -13,10 +13,7 @@ use common::Driver;
 
 /// Lowers the limit of open files to `files`.
 fn limit(files: u64) {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: Both calls get a valid pointer to a limit that outlives them.
     let done = unsafe {
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
@@ -29,10 +26,7 @@ fn limit(files: u64) {
 #[test]
 fn a_listener_without_descriptors_waits_and_recovers() {
     let backoff = Duration::from_millis(50);
-    let limits = SocketLimits {
-        accept_backoff: backoff,
-        ..SocketLimits::default()
-    };
+    let limits = SocketLimits { accept_backoff: backoff, ..SocketLimits::default() };
     let mut driver = Driver::with(limits, 64);
     let (listener, addr) = driver.listen();
     // Before the accept is armed: the kernel notes the limit then.
@@ -50,18 +44,12 @@ fn a_listener_without_descriptors_waits_and_recovers() {
     let mut turns = 0;
     while start.elapsed() < 10 * backoff {
         let events = driver.turn(backoff);
-        assert!(
-            events.is_empty(),
-            "no descriptor was left to accept with: {events:?}"
-        );
+        assert!(events.is_empty(), "no descriptor was left to accept with: {events:?}");
         turns += 1;
     }
     let stalls = driver.sockets.accept_stalls();
     assert!((2..=12).contains(&stalls), "{stalls} stalls");
-    assert!(
-        turns < 60,
-        "it waits instead of spinning, but took {turns} turns"
-    );
+    assert!(turns < 60, "it waits instead of spinning, but took {turns} turns");
 
     let error = bind_listener(([127, 0, 0, 1], 0).into()).unwrap_err();
     assert!(matches!(error, BindError::Descriptors { .. }), "{error}");

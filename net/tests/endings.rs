@@ -26,10 +26,7 @@ fn one_huge_output_is_sent_whole() {
     let data = pattern(BYTES);
     driver.sockets.output(id).unwrap().extend_from_slice(&data);
     driver.sockets.close(id, true);
-    assert!(
-        driver.sockets.output(id).is_none(),
-        "an ending socket takes no output"
-    );
+    assert!(driver.sockets.output(id).is_none(), "an ending socket takes no output");
     let reader = thread::spawn(move || {
         let mut got = Vec::new();
         there.read_to_end(&mut got).unwrap();
@@ -44,11 +41,7 @@ fn one_huge_output_is_sent_whole() {
 fn a_reset_in_the_middle_of_a_send_is_reported_once() {
     let mut driver = Driver::new();
     let (id, mut there) = driver.pair();
-    driver
-        .sockets
-        .output(id)
-        .unwrap()
-        .extend_from_slice(&pattern(64 << 20));
+    driver.sockets.output(id).unwrap().extend_from_slice(&pattern(64 << 20));
     driver.turn(Duration::from_millis(20));
     let mut some = [0; 1000];
     there.read_exact(&mut some).unwrap();
@@ -57,10 +50,7 @@ fn a_reset_in_the_middle_of_a_send_is_reported_once() {
     reset(there);
     let error = driver.until_closed(id).unwrap();
     assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
-        ),
+        matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
         "{error:?}"
     );
     assert!(driver.sockets.input(id).is_none());
@@ -73,11 +63,7 @@ fn a_reset_in_the_middle_of_a_send_is_reported_once() {
 fn closing_without_flush_does_not_wait_for_a_peer_that_does_not_read() {
     let mut driver = Driver::new();
     let (id, there) = driver.pair();
-    driver
-        .sockets
-        .output(id)
-        .unwrap()
-        .extend_from_slice(&pattern(64 << 20));
+    driver.sockets.output(id).unwrap().extend_from_slice(&pattern(64 << 20));
     driver.turn(Duration::from_millis(20));
     driver.sockets.close(id, true);
     driver.expect_silence(Duration::from_millis(50));
@@ -102,9 +88,7 @@ fn closing_an_idle_a_paused_and_an_unsubmitted_socket_is_reported() {
         driver.sockets.close(*id, false);
     }
     driver.until(|_, event| {
-        let SocketEvent::Closed { id, error: None } = event else {
-            panic!("{event:?}")
-        };
+        let SocketEvent::Closed { id, error: None } = event else { panic!("{event:?}") };
         open.retain(|other| *other != id);
         open.is_empty()
     });
@@ -115,16 +99,9 @@ fn closing_an_idle_a_paused_and_an_unsubmitted_socket_is_reported() {
 #[test]
 fn a_refused_connect_is_reported() {
     let mut driver = Driver::new();
-    let addr = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let id = driver.sockets.connect(addr);
-    driver
-        .sockets
-        .output(id)
-        .unwrap()
-        .extend_from_slice(b"never sent");
+    driver.sockets.output(id).unwrap().extend_from_slice(b"never sent");
     assert!(!driver.sockets.release(id), "it is not connected");
     let error = driver.until_closed(id).unwrap();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -137,9 +114,7 @@ fn a_connect_that_hangs_is_closed_at_once() {
     // Connections beyond a full backlog wait for an answer that does not come.
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();
     let addr = listener.local_addr().unwrap().as_socket().unwrap();
     let ids: Vec<_> = (0..4).map(|_| driver.sockets.connect(addr)).collect();
@@ -159,20 +134,11 @@ fn output_appended_before_the_connection_is_sent_after_it() {
     let mut driver = Driver::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let id = driver.sockets.connect(listener.local_addr().unwrap());
-    driver
-        .sockets
-        .output(id)
-        .unwrap()
-        .extend_from_slice(b"early");
+    driver.sockets.output(id).unwrap().extend_from_slice(b"early");
     driver.sockets.close(id, true);
     assert!(driver.until_closed(id).is_none());
     let mut got = String::new();
-    listener
-        .accept()
-        .unwrap()
-        .0
-        .read_to_string(&mut got)
-        .unwrap();
+    listener.accept().unwrap().0.read_to_string(&mut got).unwrap();
     assert_eq!(got, "early");
     driver.finish(&[]);
 }
@@ -204,11 +170,7 @@ fn a_held_socket_answers_after_the_end_of_stream() {
     driver.until(|_, event| matches!(event, SocketEvent::Received { .. }));
     driver.expect_silence(Duration::from_millis(30));
     assert_eq!(driver.sockets.input(id).unwrap()[..], b"request"[..]);
-    driver
-        .sockets
-        .output(id)
-        .unwrap()
-        .extend_from_slice(b"late reply");
+    driver.sockets.output(id).unwrap().extend_from_slice(b"late reply");
     driver.sockets.hold(id, false);
     assert!(driver.until_closed(id).is_none());
     let mut got = String::new();
@@ -243,13 +205,7 @@ fn the_ids_of_the_past_mean_nothing() {
     driver.sockets.close(first, false);
     driver.sockets.pause(first, true);
     let mut events = Vec::new();
-    for bits in [
-        0,
-        u64::MAX,
-        0xA5 << 56,
-        0xA5 << 56 | 2 << 48 | 7 << 32,
-        0xA5 << 56 | 0xFFFF,
-    ] {
+    for bits in [0, u64::MAX, 0xA5 << 56, 0xA5 << 56 | 2 << 48 | 7 << 32, 0xA5 << 56 | 0xFFFF] {
         driver.sockets.complete(bits, 5, 0, &mut events);
     }
     assert!(events.is_empty());

@@ -35,11 +35,7 @@ fn hello(node: u64, shard: u32) -> Hello {
 
 /// Messages from almost nothing to most of a frame.
 fn message(number: u64) -> Message {
-    let data_bytes = if number % 100 == 99 {
-        5 << 20
-    } else {
-        number as usize * 31
-    };
+    let data_bytes = if number % 100 == 99 { 5 << 20 } else { number as usize * 31 };
     let prev = LogId::new(Term(1), Index(number));
     Message::AppendEntries(AppendEntries {
         term: Term(2),
@@ -138,10 +134,7 @@ fn a_lane_joins_two_shards_through_the_one_that_listens() {
     let id = driver.sockets.connect(addr.recv().unwrap());
     let mut session = Session::dial(hello(1, 1), NodeId(2));
     let output = driver.sockets.output(id).unwrap();
-    assert_eq!(
-        session.on_bytes(&mut BytesMut::new(), output),
-        Ok(SessionEvent::Waiting)
-    );
+    assert_eq!(session.on_bytes(&mut BytesMut::new(), output), Ok(SessionEvent::Waiting));
     let mut inbox = Inbox::new();
     driver.until(|sockets, event| {
         let SocketEvent::Received { id } = event else {

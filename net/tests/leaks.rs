@@ -100,9 +100,7 @@ fn act(world: &mut World, driver: &mut Driver, random: &mut Random, addr: std::n
         9 => {
             if let Some(Some(there)) = world.open.insert(id, None) {
                 if random.below(2) == 0 {
-                    socket2::SockRef::from(&there)
-                        .set_linger(Some(Duration::ZERO))
-                        .unwrap();
+                    socket2::SockRef::from(&there).set_linger(Some(Duration::ZERO)).unwrap();
                 }
             }
         }

@@ -53,16 +53,11 @@ struct Lane {
 
 impl Lane {
     fn carry(&mut self, driver: &mut Driver, round: u64) {
-        let message = Message::Heartbeat(Heartbeat {
-            term: Term(1),
-            commit: Index(1),
-            round,
-        });
+        let message = Message::Heartbeat(Heartbeat { term: Term(1), commit: Index(1), round });
         for group in 0..100 {
             assert!(self.outbox.push(GroupId(group), &message));
         }
-        self.outbox
-            .seal_into(driver.sockets.output(self.from).unwrap());
+        self.outbox.seal_into(driver.sockets.output(self.from).unwrap());
         let mut carried = 0;
         while carried < 100 {
             driver.turn_into(WAIT, &mut self.events);
@@ -86,13 +81,7 @@ fn a_lane_in_motion_does_not_allocate() {
     let (from, there) = driver.pair();
     let to = driver.sockets.adopt(there.into());
     let outbox = Outbox::new(OutboxLimits::default());
-    let mut lane = Lane {
-        from,
-        to,
-        outbox,
-        inbox: Inbox::new(),
-        events: Vec::new(),
-    };
+    let mut lane = Lane { from, to, outbox, inbox: Inbox::new(), events: Vec::new() };
     for round in 0..100 {
         lane.carry(&mut driver, round);
     }
@@ -101,10 +90,7 @@ fn a_lane_in_motion_does_not_allocate() {
         lane.carry(&mut driver, round);
     }
     let allocations = ALLOCATIONS.get() - before;
-    assert!(
-        allocations <= 10,
-        "{allocations} allocations for 1000 frames"
-    );
+    assert!(allocations <= 10, "{allocations} allocations for 1000 frames");
     driver.finish(&[from, to]);
 }
 
@@ -119,11 +105,7 @@ fn a_client_in_motion_does_not_allocate() {
         if round == 1000 {
             before = ALLOCATIONS.get();
         }
-        driver
-            .sockets
-            .output(client)
-            .unwrap()
-            .extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+        driver.sockets.output(client).unwrap().extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
         let mut answered = false;
         while !answered {
             driver.turn_into(WAIT, &mut events);
@@ -132,21 +114,14 @@ fn a_client_in_motion_does_not_allocate() {
                     driver.sockets.input(id).unwrap().clear();
                     answered |= id == client;
                     if id == server {
-                        driver
-                            .sockets
-                            .output(id)
-                            .unwrap()
-                            .extend_from_slice(b"+PONG\r\n");
+                        driver.sockets.output(id).unwrap().extend_from_slice(b"+PONG\r\n");
                     }
                 }
             }
         }
     }
     let allocations = ALLOCATIONS.get() - before;
-    assert!(
-        allocations <= 10,
-        "{allocations} allocations for 1000 requests"
-    );
+    assert!(allocations <= 10, "{allocations} allocations for 1000 requests");
     driver.finish(&[server, client]);
 }
 

@@ -32,9 +32,8 @@ fn many_connections_are_echoed() {
     let mut driver = Driver::with(SocketLimits::default(), 16);
     let (listener, addr) = driver.listen();
     let clients = thread::spawn(move || {
-        let mut streams: Vec<_> = (0..CONNECTIONS)
-            .map(|_| TcpStream::connect(addr).unwrap())
-            .collect();
+        let mut streams: Vec<_> =
+            (0..CONNECTIONS).map(|_| TcpStream::connect(addr).unwrap()).collect();
         for round in 0..ROUNDS {
             let message = |i: usize| pattern(1 + (i * 37 + round * 101) % 3000);
             for (i, stream) in streams.iter_mut().enumerate() {
@@ -88,10 +87,7 @@ fn a_hundred_mebibytes_pass_both_ways_at_once() {
             SocketEvent::Received { id } => {
                 let input = sockets.input(id).unwrap();
                 let at = got.entry(id).or_default();
-                assert!(
-                    input[..] == data[*at..*at + input.len()],
-                    "bytes come as sent"
-                );
+                assert!(input[..] == data[*at..*at + input.len()], "bytes come as sent");
                 *at += input.len();
                 input.clear();
                 id
@@ -102,10 +98,7 @@ fn a_hundred_mebibytes_pass_both_ways_at_once() {
         let at = queued.entry(id).or_insert(0);
         while *at < BYTES && sockets.pending_output(id) < 1 << 20 {
             let piece = (BYTES - *at).min(300_001);
-            sockets
-                .output(id)
-                .unwrap()
-                .extend_from_slice(&data[*at..*at + piece]);
+            sockets.output(id).unwrap().extend_from_slice(&data[*at..*at + piece]);
             *at += piece;
         }
         got.len() == 2 && got.values().all(|bytes| *bytes == BYTES)
@@ -136,9 +129,7 @@ fn a_paused_socket_pushes_back_on_its_peer() {
     driver.sockets.pause(id, false);
     let mut got = 0;
     driver.until(|sockets, event| {
-        let SocketEvent::Received { id } = event else {
-            panic!("{event:?}")
-        };
+        let SocketEvent::Received { id } = event else { panic!("{event:?}") };
         let input = sockets.input(id).unwrap();
         for byte in input.iter() {
             assert_eq!(*byte, piece[got % piece.len()]);
@@ -153,10 +144,7 @@ fn a_paused_socket_pushes_back_on_its_peer() {
 #[test]
 fn unread_input_is_bounded() {
     const INPUT_BYTES_MAX: usize = 100_000;
-    let limits = SocketLimits {
-        input_bytes_max: INPUT_BYTES_MAX,
-        ..SocketLimits::default()
-    };
+    let limits = SocketLimits { input_bytes_max: INPUT_BYTES_MAX, ..SocketLimits::default() };
     let mut driver = Driver::with(limits, 64);
     let (id, mut there) = driver.pair();
     let data = pattern(4 << 20);
@@ -190,11 +178,7 @@ fn a_socket_moves_to_another_ring_while_it_receives() {
     let (id, mut there) = driver.pair();
     there.write_all(b"hello").unwrap();
     driver.until(|_, event| matches!(event, SocketEvent::Received { .. }));
-    driver
-        .sockets
-        .output(id)
-        .unwrap()
-        .extend_from_slice(b"answer");
+    driver.sockets.output(id).unwrap().extend_from_slice(b"answer");
     driver.turn(Duration::ZERO);
     assert_eq!(driver.sockets.input(id).unwrap().split_to(2)[..], b"he"[..]);
     // The receive is armed again.
@@ -204,11 +188,7 @@ fn a_socket_moves_to_another_ring_while_it_receives() {
     assert!(driver.sockets.output(id).is_none());
     let mut released = None;
     driver.until(|_, event| match event {
-        SocketEvent::Released {
-            id: gone,
-            fd,
-            input,
-        } => {
+        SocketEvent::Released { id: gone, fd, input } => {
             assert_eq!((gone, &input[..]), (id, &b"llo"[..]));
             released = Some(fd);
             true
@@ -225,11 +205,7 @@ fn a_socket_moves_to_another_ring_while_it_receives() {
         let mut driver = Driver::new();
         let id = driver.sockets.adopt(fd);
         driver.until(|sockets, _| &sockets.input(id).unwrap()[..] == b" again");
-        driver
-            .sockets
-            .output(id)
-            .unwrap()
-            .extend_from_slice(b" from here");
+        driver.sockets.output(id).unwrap().extend_from_slice(b" from here");
         driver.sockets.close(id, true);
         driver.until_closed(id);
         driver.finish(&[]);
@@ -265,9 +241,7 @@ fn no_byte_is_lost_while_a_busy_socket_wanders() {
                 }
                 false
             }
-            SocketEvent::Released {
-                fd: owned, input, ..
-            } => {
+            SocketEvent::Released { fd: owned, input, .. } => {
                 got.extend_from_slice(&input);
                 fd = Some(owned);
                 true

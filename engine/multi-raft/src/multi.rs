@@ -70,11 +70,7 @@ impl<S: Storage> MultiRaft<S> {
             return Err(CreateError::Exists);
         }
         let seed = config.seed ^ group.0.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        let config = Config {
-            id: self.node,
-            seed,
-            ..config
-        };
+        let config = Config { id: self.node, seed, ..config };
         let core = RaftCore::new_at(config, storage, self.now).map_err(CreateError::Boot)?;
         let slot = self.slots.len() as u32;
         self.router.insert(group, slot);
@@ -230,9 +226,7 @@ impl<S: Storage> MultiRaft<S> {
     /// A group's replica, to look at.
     #[must_use]
     pub fn replica(&self, group: GroupId) -> Option<&RaftCore<S>> {
-        self.router
-            .slot(group)
-            .map(|slot| &self.slots[slot as usize].core)
+        self.router.slot(group).map(|slot| &self.slots[slot as usize].core)
     }
 
     /// The groups, in ascending order.

@@ -68,19 +68,10 @@ impl MultiReady {
         for (to, message) in ready.messages.drain(..) {
             outbox::push(&mut self.messages, &mut self.spare, to, group, message);
         }
-        self.hard_states
-            .extend(ready.hard_state.take().map(|hard| (group, hard)));
-        self.entries_to_persist
-            .extend(ready.entries_to_persist.drain(..).map(|e| (group, e)));
-        self.committed_entries
-            .extend(ready.committed_entries.drain(..).map(|e| (group, e)));
-        self.reads.extend(
-            ready
-                .reads
-                .drain(..)
-                .map(|(id, outcome)| (group, id, outcome)),
-        );
-        self.events
-            .extend(ready.events.drain(..).map(|event| (group, event)));
+        self.hard_states.extend(ready.hard_state.take().map(|hard| (group, hard)));
+        self.entries_to_persist.extend(ready.entries_to_persist.drain(..).map(|e| (group, e)));
+        self.committed_entries.extend(ready.committed_entries.drain(..).map(|e| (group, e)));
+        self.reads.extend(ready.reads.drain(..).map(|(id, outcome)| (group, id, outcome)));
+        self.events.extend(ready.events.drain(..).map(|event| (group, event)));
     }
 }

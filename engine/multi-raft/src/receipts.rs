@@ -42,8 +42,7 @@ impl Receipts {
             return None;
         }
         let next = self.spare.pop().unwrap_or_default();
-        self.in_flight
-            .push_back(std::mem::replace(&mut self.open, next));
+        self.in_flight.push_back(std::mem::replace(&mut self.open, next));
         self.issued = PersistSeq(self.issued.0 + 1);
         Some(Receipt(self.issued))
     }
@@ -51,11 +50,7 @@ impl Receipts {
     /// The oldest batch that `receipt` vouches for.
     pub(crate) fn next_durable(&mut self, receipt: &Receipt) -> Option<Batch> {
         let oldest = self.issued.0 - self.in_flight.len() as u64 + 1;
-        if oldest <= receipt.seq().0 {
-            self.in_flight.pop_front()
-        } else {
-            None
-        }
+        if oldest <= receipt.seq().0 { self.in_flight.pop_front() } else { None }
     }
 
     /// Keeps the memory of a batch.

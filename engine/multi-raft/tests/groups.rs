@@ -10,11 +10,7 @@ use raft_core::{
 };
 
 fn heartbeat(term: u64) -> Message {
-    Message::Heartbeat(Heartbeat {
-        term: Term(term),
-        commit: Index(0),
-        round: 0,
-    })
+    Message::Heartbeat(Heartbeat { term: Term(term), commit: Index(0), round: 0 })
 }
 
 #[test]
@@ -24,10 +20,7 @@ fn groups_without_input_or_deadline_are_not_touched() {
         node.multi.campaign(GroupId(group)).unwrap();
     }
     node.settle();
-    assert!(
-        node.machines.len() == 5000,
-        "every group has applied its opening entry"
-    );
+    assert!(node.machines.len() == 5000, "every group has applied its opening entry");
     // Election deadlines from before the elections are looked at once more, and dropped.
     node.multi.advance_to(Tick(20));
     let before = node.multi.touches();
@@ -38,10 +31,7 @@ fn groups_without_input_or_deadline_are_not_touched() {
     assert_eq!(node.multi.touches(), before);
     node.propose(77, "a");
     node.settle();
-    assert!(
-        node.multi.touches() - before <= 8,
-        "one group's worth of touches"
-    );
+    assert!(node.multi.touches() - before <= 8, "one group's worth of touches");
 }
 
 #[test]
@@ -53,23 +43,13 @@ fn time_touches_only_the_groups_that_are_due() {
         node.multi.tick();
         let touched = node.multi.touches() - before;
         node.settle();
-        let seen = |e: &(GroupId, Event)| {
-            matches!(
-                e.1,
-                Event::Changed {
-                    role: Role::PreCandidate,
-                    ..
-                }
-            )
-        };
+        let seen =
+            |e: &(GroupId, Event)| matches!(e.1, Event::Changed { role: Role::PreCandidate, .. });
         let now = node.events.iter().filter(|e| seen(e)).count() as u64;
         assert_eq!(touched, now - campaigning, "tick {tick}");
         campaigning = now;
     }
-    assert_eq!(
-        campaigning, 1000,
-        "all of them, spread over an election timeout"
-    );
+    assert_eq!(campaigning, 1000, "all of them, spread over an election timeout");
 }
 
 /// Deadlines that move with every heartbeat cost one look per election timeout, not one per
@@ -79,18 +59,12 @@ fn heartbeats_postpone_deadlines() {
     let mut node = Node::with_groups(1, 10, &[1, 2, 3]);
     for _ in 0..200 {
         for group in 1..=10 {
-            node.multi
-                .step(GroupId(group), NodeId(2), heartbeat(1))
-                .unwrap();
+            node.multi.step(GroupId(group), NodeId(2), heartbeat(1)).unwrap();
         }
         node.settle();
         node.multi.tick();
     }
-    assert!(
-        node.multi
-            .groups()
-            .all(|g| node.multi.leader(g) == Some(NodeId(2)))
-    );
+    assert!(node.multi.groups().all(|g| node.multi.leader(g) == Some(NodeId(2))));
     let deadline = node.multi.next_deadline().unwrap();
     assert!(deadline > node.multi.now());
     node.multi.advance_to(Tick(node.multi.now().0 + 20));
@@ -104,9 +78,7 @@ fn messages_leave_in_one_batch_per_node() {
     let mut node = Node::new(1);
     for (group, voters) in [(1, [1, 2, 3]), (2, [3, 1, 9]), (3, [1, 2, 9])] {
         let store = Store::new(&voters);
-        node.multi
-            .create(GroupId(group), config(), store.clone())
-            .unwrap();
+        node.multi.create(GroupId(group), config(), store.clone()).unwrap();
         node.stores.insert(GroupId(group), store);
         node.multi.campaign(GroupId(group)).unwrap();
     }
@@ -130,11 +102,7 @@ fn one_receipt_releases_what_waits_in_every_group() {
     assert_eq!((node.writes(), node.multi.has_ready()), (1, false));
     node.sync(1);
     assert!(node.poll());
-    assert!(
-        node.multi
-            .groups()
-            .all(|g| node.multi.leader(g) == Some(NodeId(1)))
-    );
+    assert!(node.multi.groups().all(|g| node.multi.leader(g) == Some(NodeId(1))));
     assert_eq!(node.writes(), 1, "all opening entries in one batch");
     node.settle();
     assert!(node.machines.values().all(|m| m.len() == 1));
@@ -159,10 +127,7 @@ fn a_later_receipt_covers_earlier_batches() {
 fn a_group_with_more_to_say_stays_on_the_list() {
     let mut node = Node::new(1);
     let store = Store::new(&[1]);
-    let small = raft_core::Config {
-        committed_bytes_max: 1,
-        ..config()
-    };
+    let small = raft_core::Config { committed_bytes_max: 1, ..config() };
     node.multi.create(GroupId(1), small, store.clone()).unwrap();
     node.stores.insert(GroupId(1), store);
     node.multi.campaign(GroupId(1)).unwrap();
@@ -184,13 +149,7 @@ fn reads_carry_their_group() {
     }
     node.settle();
     let ready = ReadOutcome::Ready { index: Index(1) };
-    assert_eq!(
-        node.reads,
-        [
-            (GroupId(1), ReadId(9), ready),
-            (GroupId(2), ReadId(9), ready)
-        ]
-    );
+    assert_eq!(node.reads, [(GroupId(1), ReadId(9), ready), (GroupId(2), ReadId(9), ready)]);
 }
 
 #[test]
@@ -198,32 +157,17 @@ fn groups_that_are_not_here_are_refused() {
     let mut node = Node::with_groups(1, 1, &[1, 2, 3]);
     let (here, gone) = (GroupId(1), GroupId(2));
     let multi = &mut node.multi;
-    assert_eq!(
-        multi.create(here, config(), Store::new(&[1])),
-        Err(CreateError::Exists)
-    );
+    assert_eq!(multi.create(here, config(), Store::new(&[1])), Err(CreateError::Exists));
     let boot = Err(CreateError::Boot(BootError::NoVoters));
     assert_eq!(multi.create(gone, config(), Store::new(&[])), boot);
-    assert_eq!(
-        multi.step(gone, NodeId(2), heartbeat(1)),
-        Err(StepError::UnknownGroup)
-    );
-    assert_eq!(
-        multi.propose(gone, Bytes::new()),
-        Err(ProposeError::UnknownGroup)
-    );
-    assert_eq!(
-        multi.read_index(gone, ReadId(1)),
-        Err(ReadError::UnknownGroup)
-    );
+    assert_eq!(multi.step(gone, NodeId(2), heartbeat(1)), Err(StepError::UnknownGroup));
+    assert_eq!(multi.propose(gone, Bytes::new()), Err(ProposeError::UnknownGroup));
+    assert_eq!(multi.read_index(gone, ReadId(1)), Err(ReadError::UnknownGroup));
     assert_eq!(multi.campaign(gone), Err(UnknownGroup));
     assert_eq!(multi.applied(gone, Applied(Index(1))), Err(UnknownGroup));
     assert_eq!((multi.status(gone), multi.leader(gone)), (None, None));
     let refused = raft_core::ProposeError::NotLeader { leader: None };
-    assert_eq!(
-        multi.propose(here, Bytes::new()),
-        Err(ProposeError::Refused(refused))
-    );
+    assert_eq!(multi.propose(here, Bytes::new()), Err(ProposeError::Refused(refused)));
     assert_eq!(multi.len(), 1);
 }
 
@@ -232,9 +176,7 @@ fn groups_that_are_not_here_are_refused() {
 fn a_late_group_starts_at_the_present() {
     let mut multi = MultiRaft::new(NodeId(1));
     multi.advance_to(Tick(1000));
-    multi
-        .create(GroupId(1), config(), Store::new(&[1, 2, 3]))
-        .unwrap();
+    multi.create(GroupId(1), config(), Store::new(&[1, 2, 3])).unwrap();
     let deadline = multi.next_deadline().unwrap();
     assert!((Tick(1010)..Tick(1020)).contains(&deadline));
     assert!(!multi.has_ready());

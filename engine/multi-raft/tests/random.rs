@@ -32,10 +32,7 @@ impl Run {
         let voters: Vec<u64> = (1..=NODES).collect();
         Self {
             random: (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
-            nodes: voters
-                .iter()
-                .map(|n| Node::with_groups(*n, GROUPS, &voters))
-                .collect(),
+            nodes: voters.iter().map(|n| Node::with_groups(*n, GROUPS, &voters)).collect(),
             network: Vec::new(),
             committed: BTreeMap::new(),
             reads: BTreeMap::new(),
@@ -94,11 +91,7 @@ impl Run {
         if self.network.is_empty() {
             return;
         }
-        let at = if self.below(4) > 0 {
-            0
-        } else {
-            self.below(self.network.len())
-        };
+        let at = if self.below(4) > 0 { 0 } else { self.below(self.network.len()) };
         let (from, batch) = self.network.remove(at);
         if self.below(20) > 0 {
             self.deliver(from, batch);
@@ -108,9 +101,7 @@ impl Run {
     fn deliver(&mut self, from: NodeId, batch: PeerBatch) {
         let node = &mut self.nodes[batch.to.0 as usize - 1];
         for (group, message) in batch.messages {
-            node.multi
-                .step(group, from, message)
-                .expect("a sound message");
+            node.multi.step(group, from, message).expect("a sound message");
         }
     }
 
@@ -121,19 +112,12 @@ impl Run {
             format!("{} {:?}", node.id, batch).hash(&mut self.trace);
             self.network.push((node.id, batch));
         }
-        let faults = node
-            .events
-            .drain(..)
-            .filter(|(_, e)| matches!(e, Event::Fault(_)));
+        let faults = node.events.drain(..).filter(|(_, e)| matches!(e, Event::Fault(_)));
         assert_eq!(faults.collect::<Vec<_>>(), []);
         for (group, machine) in &node.machines {
             let known = self.committed.entry(*group).or_default();
             let same = known.len().min(machine.len());
-            assert_eq!(
-                known[..same],
-                machine[..same],
-                "State Machine Safety in {group}"
-            );
+            assert_eq!(known[..same], machine[..same], "State Machine Safety in {group}");
             known.extend_from_slice(&machine[same..]);
         }
         for (group, id, outcome) in node.reads.drain(..) {
@@ -161,9 +145,7 @@ impl Run {
                 }
                 let waiting = std::mem::take(&mut self.network);
                 busy |= !waiting.is_empty();
-                waiting
-                    .into_iter()
-                    .for_each(|(from, batch)| self.deliver(from, batch));
+                waiting.into_iter().for_each(|(from, batch)| self.deliver(from, batch));
                 if !busy {
                     break;
                 }
@@ -179,9 +161,7 @@ impl Run {
         let status = |n: &Node| n.multi.status(group).expect("the group is here");
         let all: Vec<_> = self.nodes.iter().map(status).collect();
         all.iter().any(|s| s.established)
-            && all
-                .iter()
-                .all(|s| s.applied == s.last.index && s.last == all[0].last)
+            && all.iter().all(|s| s.applied == s.last.index && s.last == all[0].last)
             && self
                 .nodes
                 .iter()
@@ -191,10 +171,7 @@ impl Run {
 
 #[test]
 fn groups_share_a_shard_and_nothing_else() {
-    let seeds = std::env::var("RAFT_SEEDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(15);
+    let seeds = std::env::var("RAFT_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(15);
     let (mut commits, mut reads) = (0, 0);
     for seed in 0..seeds {
         let mut run = Run::new(seed);
@@ -203,10 +180,7 @@ fn groups_share_a_shard_and_nothing_else() {
         commits += run.committed.values().map(Vec::len).sum::<usize>();
         reads += run.reads_ready;
     }
-    println!(
-        "{seeds} seeds, {} steps: {commits} committed, {reads} reads",
-        seeds * 4000
-    );
+    println!("{seeds} seeds, {} steps: {commits} committed, {reads} reads", seeds * 4000);
     assert!(commits > 0 && reads > 0);
 }
 

@@ -55,9 +55,7 @@ impl Config {
             return Err(BootError::Config("the node id must not be zero"));
         }
         if self.heartbeat_interval_ticks == 0 {
-            return Err(BootError::Config(
-                "heartbeat_interval_ticks must be at least 1",
-            ));
+            return Err(BootError::Config("heartbeat_interval_ticks must be at least 1"));
         }
         if self.election_timeout_ticks <= 2 * self.heartbeat_interval_ticks {
             return Err(BootError::Config(
@@ -65,9 +63,7 @@ impl Config {
             ));
         }
         if self.inflight_messages_max == 0 {
-            return Err(BootError::Config(
-                "inflight_messages_max must be at least 1",
-            ));
+            return Err(BootError::Config("inflight_messages_max must be at least 1"));
         }
         Ok(())
     }

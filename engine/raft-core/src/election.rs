@@ -25,10 +25,7 @@ impl<S: Storage> RaftCore<S> {
     /// Whether a leader was heard within the shortest election timeout: then no vote is given
     /// against it (thesis 4.2.3). A leader counts as heard until it steps down.
     pub(crate) fn is_leader_alive(&self) -> bool {
-        let heard = self
-            .leader_heard
-            .0
-            .saturating_add(self.config.election_timeout_ticks);
+        let heard = self.leader_heard.0.saturating_add(self.config.election_timeout_ticks);
         self.role == Role::Leader || self.leader.is_some() && self.timers.now().0 < heard
     }
 
@@ -39,20 +36,13 @@ impl<S: Storage> RaftCore<S> {
         }
         self.leader = None;
         self.reset_election_timer();
-        if self.config.pre_vote {
-            self.ask_pre_votes()
-        } else {
-            self.ask_votes()
-        }
+        if self.config.pre_vote { self.ask_pre_votes() } else { self.ask_votes() }
     }
 
     fn ask_pre_votes(&mut self) {
         self.abandon_candidacy();
         self.role = Role::PreCandidate;
-        let ask = PreVote {
-            term: self.term.next(),
-            last: self.log.last(),
-        };
+        let ask = PreVote { term: self.term.next(), last: self.log.last() };
         self.votes.start(self.conf.voters.len());
         // A pre-vote promises nothing, so nothing need be durable: neither ours nor theirs.
         if let Some(position) = self.position {
@@ -73,11 +63,7 @@ impl<S: Storage> RaftCore<S> {
         // Both the own vote and the question wait for the disk. Were the question to leave at once,
         // a crash could bring this replica back with a shorter log and no memory of the term, and
         // votes given to the longer log would elect the shorter one.
-        let ask = RequestVote {
-            term: self.term,
-            last: self.log.last(),
-            transfer: false,
-        };
+        let ask = RequestVote { term: self.term, last: self.log.last(), transfer: false };
         let _ = self.persist.gate(PersistSeq(0), Gated::OwnVote(self.term));
         for index in 0..self.conf.voters.len() {
             let to = self.conf.voters[index];
@@ -89,9 +75,8 @@ impl<S: Storage> RaftCore<S> {
 
     /// The own vote is durable: now it counts (thesis 3.8).
     pub(crate) fn own_vote_durable(&mut self, term: Term) {
-        if let Some(position) = self
-            .position
-            .filter(|_| self.role == Role::Candidate && self.term == term)
+        if let Some(position) =
+            self.position.filter(|_| self.role == Role::Candidate && self.term == term)
         {
             self.votes.record(position, true);
             self.count_votes();
@@ -151,11 +136,7 @@ impl<S: Storage> RaftCore<S> {
                 && self.leader.is_none()
                 && self.vote.is_none_or(|vote| vote == from);
         let granted = free && !self.is_leader_alive() && m.last >= self.log.last();
-        let reply = PreVoteReply {
-            term: self.term,
-            asked: m.term,
-            granted,
-        };
+        let reply = PreVoteReply { term: self.term, asked: m.term, granted };
         self.send(from, Message::PreVoteReply(reply));
     }
 
@@ -180,10 +161,7 @@ impl<S: Storage> RaftCore<S> {
             self.role = Role::Follower;
             self.reset_election_timer();
         }
-        let reply = RequestVoteReply {
-            term: self.term,
-            granted,
-        };
+        let reply = RequestVoteReply { term: self.term, granted };
         self.send(from, Message::RequestVoteReply(reply));
     }
 

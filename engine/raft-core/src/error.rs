@@ -79,10 +79,7 @@ impl fmt::Display for BootError {
                 "index {commit} was committed but the log ends at {last}: entries are missing"
             ),
             Self::TermBehindLog { term, last } => {
-                write!(
-                    f,
-                    "the log holds an entry of term {last} but the durable term is {term}"
-                )
+                write!(f, "the log holds an entry of term {last} but the durable term is {term}")
             }
             Self::NoVoters => f.write_str("the configuration names no voter"),
             Self::Config(what) => f.write_str(what),

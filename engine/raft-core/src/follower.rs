@@ -50,10 +50,7 @@ impl<S: Storage> RaftCore<S> {
         let matched = end.max(commit);
         self.advance_commit(m.commit.min(matched));
         let outcome = AppendOutcome::Accepted { matched };
-        let reply = AppendEntriesReply {
-            term: self.term,
-            outcome,
-        };
+        let reply = AppendEntriesReply { term: self.term, outcome };
         self.send_when_durable(matched, from, Message::AppendEntriesReply(reply));
     }
 
@@ -76,10 +73,7 @@ impl<S: Storage> RaftCore<S> {
                     return false;
                 }
                 if here.is_some() {
-                    assert!(
-                        self.role != Role::Leader,
-                        "Leader Append-Only (thesis figure 3.2)"
-                    );
+                    assert!(self.role != Role::Leader, "Leader Append-Only (thesis figure 3.2)");
                     self.log.truncate(index);
                     self.persist.truncate(index);
                 }
@@ -97,10 +91,7 @@ impl<S: Storage> RaftCore<S> {
             hint: self.log.last_at_or_below(prev.index, prev.term),
             last: self.log.last_index(),
         };
-        let reply = AppendEntriesReply {
-            term: self.term,
-            outcome,
-        };
+        let reply = AppendEntriesReply { term: self.term, outcome };
         self.send(from, Message::AppendEntriesReply(reply));
     }
 
@@ -111,16 +102,10 @@ impl<S: Storage> RaftCore<S> {
         let last = self.log.last_index();
         if m.commit > last {
             // The leader sends no more than what this replica acknowledged as durable.
-            return self.stop(Fault::CommitBeyondLog {
-                commit: m.commit,
-                last,
-            });
+            return self.stop(Fault::CommitBeyondLog { commit: m.commit, last });
         }
         self.advance_commit(m.commit);
-        let reply = HeartbeatReply {
-            term: self.term,
-            round: m.round,
-        };
+        let reply = HeartbeatReply { term: self.term, round: m.round };
         self.send(from, Message::HeartbeatReply(reply));
     }
 

@@ -31,74 +31,32 @@ impl<S: Storage> RaftCore<S> {
 
     fn check_log(&self) {
         let log = &self.log;
-        assert!(
-            log.applied <= log.delivered,
-            "applied only what was handed out"
-        );
-        assert!(
-            log.delivered <= log.commit,
-            "applied only what is committed"
-        );
-        assert!(
-            log.delivered <= log.durable,
-            "applied only what is durable here"
-        );
-        assert!(
-            log.commit <= log.last_index(),
-            "committed only what is in the log"
-        );
-        assert!(
-            log.durable <= log.handed,
-            "durable only what was handed out"
-        );
-        assert!(
-            log.handed <= log.last_index(),
-            "handed out only what is in the log"
-        );
+        assert!(log.applied <= log.delivered, "applied only what was handed out");
+        assert!(log.delivered <= log.commit, "applied only what is committed");
+        assert!(log.delivered <= log.durable, "applied only what is durable here");
+        assert!(log.commit <= log.last_index(), "committed only what is in the log");
+        assert!(log.durable <= log.handed, "durable only what was handed out");
+        assert!(log.handed <= log.last_index(), "handed out only what is in the log");
         assert!(log.last().term <= self.term, "no entry of a term to come");
     }
 
     fn check_role(&self) {
         let leads = self.role == Role::Leader;
-        assert!(
-            leads == (self.leader == Some(self.config.id)),
-            "who leads knows that it leads"
-        );
-        assert!(
-            leads || self.lead.progress.is_empty(),
-            "only a leader has followers"
-        );
+        assert!(leads == (self.leader == Some(self.config.id)), "who leads knows that it leads");
+        assert!(leads || self.lead.progress.is_empty(), "only a leader has followers");
         if leads || self.role == Role::Candidate {
-            assert!(
-                self.vote == Some(self.config.id),
-                "a candidate votes for itself"
-            );
+            assert!(self.vote == Some(self.config.id), "a candidate votes for itself");
         }
         if leads {
-            assert!(
-                !self.persist.is_hard_due(),
-                "a leader's term and vote are handed out"
-            );
+            assert!(!self.persist.is_hard_due(), "a leader's term and vote are handed out");
             for progress in &self.lead.progress {
-                assert!(
-                    progress.matched < progress.next,
-                    "what matches is not sent again"
-                );
-                assert!(
-                    progress.next <= self.log.last_index().next(),
-                    "nothing to send there"
-                );
+                assert!(progress.matched < progress.next, "what matches is not sent again");
+                assert!(progress.next <= self.log.last_index().next(), "nothing to send there");
             }
             let start = self.log.term_at(self.lead.start);
-            assert!(
-                start == Some(self.term),
-                "a leader opens its term with an entry"
-            );
+            assert!(start == Some(self.term), "a leader opens its term with an entry");
         } else if self.position.is_some() {
-            assert!(
-                self.waits_for_leader(),
-                "a voter without a leader campaigns some day"
-            );
+            assert!(self.waits_for_leader(), "a voter without a leader campaigns some day");
         }
     }
 

@@ -46,41 +46,26 @@ impl Leadership {
     ) -> Option<u64> {
         self.scratch.clear();
         let voters = self.progress.iter().enumerate();
-        self.scratch
-            .extend(voters.map(|(i, p)| if Some(i) == own { own_value } else { value(p) }));
+        self.scratch.extend(voters.map(|(i, p)| if Some(i) == own { own_value } else { value(p) }));
         reached(&mut self.scratch)
     }
 }
 
 impl<S: Storage> RaftCore<S> {
     pub(crate) fn become_leader(&mut self) {
-        assert!(
-            self.role == Role::Candidate,
-            "only a candidate is elected (thesis 3.4)"
-        );
+        assert!(self.role == Role::Candidate, "only a candidate is elected (thesis 3.4)");
         let (last, now) = (self.log.last_index(), self.timers.now());
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
         self.timers.stop_role();
-        let progress = self
-            .conf
-            .voters
-            .iter()
-            .map(|_| Progress::new(last, now))
-            .collect();
-        self.lead = Leadership {
-            progress,
-            start: last.next(),
-            ..Leadership::default()
-        };
+        let progress = self.conf.voters.iter().map(|_| Progress::new(last, now)).collect();
+        self.lead = Leadership { progress, start: last.next(), ..Leadership::default() };
         self.append_own(EntryKind::NoOp, Bytes::new());
         if self.has_peers() {
             let timeout = self.config.election_timeout_ticks;
-            self.timers
-                .set(Timer::CheckQuorum, self.timers.after(timeout));
+            self.timers.set(Timer::CheckQuorum, self.timers.after(timeout));
             let interval = self.config.heartbeat_interval_ticks;
-            self.timers
-                .set(Timer::Heartbeat, self.timers.after(interval));
+            self.timers.set(Timer::Heartbeat, self.timers.after(interval));
         }
     }
 
@@ -102,8 +87,7 @@ impl<S: Storage> RaftCore<S> {
         if self.timers.fire(Timer::Heartbeat) {
             self.lead.heartbeat_due = true;
             let interval = self.config.heartbeat_interval_ticks;
-            self.timers
-                .set(Timer::Heartbeat, self.timers.after(interval));
+            self.timers.set(Timer::Heartbeat, self.timers.after(interval));
         }
         if self.timers.fire(Timer::CommitNotice) {
             self.lead.notice_due = true;
@@ -115,10 +99,7 @@ impl<S: Storage> RaftCore<S> {
     /// go on refusing clients and votes for ever (thesis 6.2).
     fn hears_quorum(&mut self) -> bool {
         let now = self.timers.now();
-        let heard = self
-            .lead
-            .reached(self.position, now.0, |p| p.heard.0)
-            .unwrap_or(now.0);
+        let heard = self.lead.reached(self.position, now.0, |p| p.heard.0).unwrap_or(now.0);
         let until = heard.saturating_add(self.config.election_timeout_ticks);
         self.timers.set(Timer::CheckQuorum, Tick(until));
         until > now.0
@@ -184,8 +165,7 @@ impl<S: Storage> RaftCore<S> {
         if self.has_peers() {
             // Entries carry the commit index to the followers; if none leaves, a message of its
             // own does, no earlier than the next tick so that a busy group pays nothing for it.
-            self.timers
-                .set_earlier(Timer::CommitNotice, self.timers.after(1));
+            self.timers.set_earlier(Timer::CommitNotice, self.timers.after(1));
         }
     }
 
@@ -202,11 +182,7 @@ impl<S: Storage> RaftCore<S> {
             // No more than the follower has: it could not tell what it lacks (thesis 3.5).
             let commit = progress.matched.min(self.log.commit);
             progress.told_commit = progress.told_commit.max(commit);
-            let heartbeat = Heartbeat {
-                term: self.term,
-                commit,
-                round: self.lead.round,
-            };
+            let heartbeat = Heartbeat { term: self.term, commit, round: self.lead.round };
             self.outbox.push((to, Message::Heartbeat(heartbeat)));
         }
     }

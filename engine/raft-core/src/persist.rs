@@ -76,10 +76,7 @@ impl Persist {
 
     /// The batch that makes the log durable up to `index`, which is beyond what is durable.
     pub(crate) fn batch_of(&self, index: Index) -> PersistSeq {
-        self.batches
-            .iter()
-            .find(|b| b.last >= index)
-            .map_or(self.coming(), |b| b.seq)
+        self.batches.iter().find(|b| b.last >= index).map_or(self.coming(), |b| b.seq)
     }
 
     /// Lets `gated` happen when the term, the vote and the batch `log` are durable. Returns it when
@@ -93,11 +90,7 @@ impl Persist {
             return None;
         }
         // Sorted, oldest batch first; gates of one batch open in the order they were closed.
-        let at = self
-            .gates
-            .iter()
-            .rposition(|(s, _)| *s <= seq)
-            .map_or(0, |i| i + 1);
+        let at = self.gates.iter().rposition(|(s, _)| *s <= seq).map_or(0, |i| i + 1);
         self.gates.insert(at, (seq, gated));
         None
     }
@@ -122,10 +115,7 @@ impl Persist {
         last: Index,
     ) -> (PersistSeq, Option<HardState>) {
         self.issued = self.coming();
-        self.batches.push_back(Batch {
-            seq: self.issued,
-            last,
-        });
+        self.batches.push_back(Batch { seq: self.issued, last });
         let changed = hard != self.handed;
         self.handed = hard;
         (self.issued, changed.then_some(hard))
@@ -144,15 +134,8 @@ impl Persist {
 
     /// The next gate that is open.
     pub(crate) fn open_gate(&mut self) -> Option<Gated> {
-        let open = self
-            .gates
-            .front()
-            .is_some_and(|(seq, _)| *seq <= self.durable);
-        if open {
-            self.gates.pop_front().map(|(_, gated)| gated)
-        } else {
-            None
-        }
+        let open = self.gates.front().is_some_and(|(seq, _)| *seq <= self.durable);
+        if open { self.gates.pop_front().map(|(_, gated)| gated) } else { None }
     }
 }
 
@@ -189,10 +172,7 @@ mod tests {
         p.hand_out(HardState::default(), Index(2));
         assert!(p.gate(PersistSeq(2), own_vote(2)).is_none());
         assert!(p.gate(PersistSeq(1), own_vote(1)).is_none());
-        assert!(
-            p.gate(PersistSeq(0), own_vote(0)).is_some(),
-            "already durable"
-        );
+        assert!(p.gate(PersistSeq(0), own_vote(0)).is_some(), "already durable");
         assert!(p.open_gate().is_none());
         p.confirm(PersistSeq(1));
         assert!(matches!(p.open_gate(), Some(Gated::OwnVote(Term(1)))));
@@ -205,10 +185,7 @@ mod tests {
     fn a_hanging_disk_does_not_fill_the_memory() {
         let mut p = Persist::new(HardState::default());
         p.hard_changed();
-        let reply = HeartbeatReply {
-            term: Term(1),
-            round: 0,
-        };
+        let reply = HeartbeatReply { term: Term(1), round: 0 };
         for _ in 0..2 * GATES_MAX {
             let gated = Gated::Message(NodeId(2), Message::HeartbeatReply(reply));
             assert!(p.gate(PersistSeq(0), gated).is_none());
@@ -226,18 +203,11 @@ mod tests {
         assert!(!p.is_hard_due());
         p.hard_changed();
         assert!(p.is_hard_due());
-        let hard = HardState {
-            term: Term(1),
-            vote: None,
-            commit: Index(0),
-        };
+        let hard = HardState { term: Term(1), vote: None, commit: Index(0) };
         assert_eq!(p.hand_out(hard, Index(0)).1, Some(hard));
         assert!(!p.is_hard_due());
         assert_eq!(p.hand_out(hard, Index(1)).1, None);
-        let later = HardState {
-            commit: Index(1),
-            ..hard
-        };
+        let later = HardState { commit: Index(1), ..hard };
         assert_eq!(p.hand_out(later, Index(2)).1, Some(later));
     }
 }

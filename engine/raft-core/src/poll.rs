@@ -86,11 +86,7 @@ impl<S: Storage> RaftCore<S> {
         // Never beyond what is durable already: whatever of this batch survives a crash, the stored
         // commit index lies within the stored log.
         let commit = self.log.appliable();
-        let hard = HardState {
-            term: self.term,
-            vote: self.vote,
-            commit,
-        };
+        let hard = HardState { term: self.term, vote: self.vote, commit };
         let (seq, hard_state) = self.persist.hand_out(hard, self.log.last_index());
         out.hard_state = hard_state;
         out.receipt = Some(Receipt(seq));

@@ -23,11 +23,7 @@ impl Proposed {
     pub(crate) fn note(&mut self, id: LogId) {
         match self.0.last_mut() {
             Some(run) if run.term == id.term => run.last = id.index,
-            _ => self.0.push(Run {
-                term: id.term,
-                first: id.index,
-                last: id.index,
-            }),
+            _ => self.0.push(Run { term: id.term, first: id.index, last: id.index }),
         }
     }
 

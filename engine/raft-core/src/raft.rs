@@ -88,10 +88,7 @@ impl<S: Storage> RaftCore<S> {
         let log = Log::load(&storage, hard.commit, config.log_cache_bytes_max)?;
         let last = log.last().term;
         if last > hard.term {
-            return Err(BootError::TermBehindLog {
-                term: hard.term,
-                last,
-            });
+            return Err(BootError::TermBehindLog { term: hard.term, last });
         }
         let mut core = Self {
             position: conf.voters.binary_search(&config.id).ok(),
@@ -172,9 +169,7 @@ impl<S: Storage> RaftCore<S> {
             return Err(ProposeError::Stopped);
         }
         if self.role != Role::Leader {
-            return Err(ProposeError::NotLeader {
-                leader: self.leader,
-            });
+            return Err(ProposeError::NotLeader { leader: self.leader });
         }
         if data.len() > self.config.entry_bytes_max {
             return Err(ProposeError::TooLarge);
@@ -199,9 +194,7 @@ impl<S: Storage> RaftCore<S> {
             return Err(ReadError::Stopped);
         }
         if self.role != Role::Leader {
-            return Err(ReadError::NotLeader {
-                leader: self.leader,
-            });
+            return Err(ReadError::NotLeader { leader: self.leader });
         }
         self.reads.ask(id);
         self.settle();
@@ -228,10 +221,7 @@ impl<S: Storage> RaftCore<S> {
     /// # Panics
     /// When no batch of this number was handed out: the host claims what it cannot know.
     pub fn handle_persisted_through(&mut self, seq: PersistSeq) {
-        assert!(
-            seq <= self.persist.issued(),
-            "a receipt is for a batch that was handed out"
-        );
+        assert!(seq <= self.persist.issued(), "a receipt is for a batch that was handed out");
         if self.stopped {
             return;
         }
@@ -262,10 +252,7 @@ impl<S: Storage> RaftCore<S> {
             return;
         }
         if index > self.log.durable {
-            self.stop(Fault::CommitBeyondLog {
-                commit: index,
-                last: self.log.durable,
-            });
+            self.stop(Fault::CommitBeyondLog { commit: index, last: self.log.durable });
         } else {
             self.advance_commit(index);
             self.log.delivered = self.log.delivered.max(index);
@@ -340,15 +327,8 @@ impl<S: Storage> RaftCore<S> {
     pub fn status(&self) -> Status {
         Status {
             id: self.config.id,
-            soft: SoftState {
-                role: self.role,
-                leader: self.leader,
-            },
-            hard: HardState {
-                term: self.term,
-                vote: self.vote,
-                commit: self.log.commit,
-            },
+            soft: SoftState { role: self.role, leader: self.leader },
+            hard: HardState { term: self.term, vote: self.vote, commit: self.log.commit },
             last: self.log.last(),
             durable: self.log.durable,
             applied: self.log.applied,
@@ -362,10 +342,7 @@ impl<S: Storage> RaftCore<S> {
         if commit <= old {
             return;
         }
-        assert!(
-            commit <= self.log.last_index(),
-            "only what is in the log can be committed"
-        );
+        assert!(commit <= self.log.last_index(), "only what is in the log can be committed");
         self.log.commit = commit;
         let (log, events) = (&self.log, &mut self.events);
         self.proposed.committed(
@@ -391,11 +368,8 @@ impl<S: Storage> RaftCore<S> {
 
     /// Sends a message once the term, the vote and the log up to `index` are durable.
     pub(crate) fn send_when_durable(&mut self, index: Index, to: NodeId, message: Message) {
-        let batch = if index <= self.log.durable {
-            PersistSeq(0)
-        } else {
-            self.persist.batch_of(index)
-        };
+        let batch =
+            if index <= self.log.durable { PersistSeq(0) } else { self.persist.batch_of(index) };
         self.send_after(batch, to, message);
     }
 

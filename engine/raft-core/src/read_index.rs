@@ -45,11 +45,7 @@ impl Reads {
     }
 
     fn start_round(&mut self, number: u64, index: Index) {
-        self.rounds.push_back(Round {
-            number,
-            index,
-            reads: self.waiting.len(),
-        });
+        self.rounds.push_back(Round { number, index, reads: self.waiting.len() });
         self.asked.extend(self.waiting.drain(..));
     }
 
@@ -71,8 +67,7 @@ impl Reads {
 
     /// The replica has stopped: nothing will be applied any more.
     pub(crate) fn fail_all(&mut self) {
-        self.failed
-            .extend(self.confirmed.drain(..).map(|(_, id)| id));
+        self.failed.extend(self.confirmed.drain(..).map(|(_, id)| id));
         self.fail_unconfirmed();
     }
 

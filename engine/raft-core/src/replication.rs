@@ -56,9 +56,7 @@ impl<S: Storage> RaftCore<S> {
         let mut entries = Vec::new();
         if with_entries {
             let (last, bytes_max) = (self.log.last_index(), self.config.message_bytes_max);
-            let read = self
-                .log
-                .read(&self.storage, next, last, bytes_max, &mut entries);
+            let read = self.log.read(&self.storage, next, last, bytes_max, &mut entries);
             if let Err(error) = read {
                 self.unreadable(next, error);
                 return false;

@@ -36,9 +36,7 @@ mod tests {
     fn equal_seeds_give_equal_sequences_and_nodes_differ() {
         let draws = |node| {
             let mut rng = Rng::new(7, node);
-            (0..32)
-                .map(|_| rng.below(1000))
-                .collect::<alloc::vec::Vec<_>>()
+            (0..32).map(|_| rng.below(1000)).collect::<alloc::vec::Vec<_>>()
         };
         assert_eq!(draws(1), draws(1));
         assert_ne!(draws(1), draws(2));

@@ -83,10 +83,9 @@ impl<S: Storage> RaftCore<S> {
             // Round zero confirms nothing. The sender may come to lead the term of this answer, and
             // must not find a round of its former leadership confirmed in it.
             Message::Heartbeat(_) => Message::HeartbeatReply(HeartbeatReply { term, round: 0 }),
-            Message::RequestVote(_) => Message::RequestVoteReply(RequestVoteReply {
-                term,
-                granted: false,
-            }),
+            Message::RequestVote(_) => {
+                Message::RequestVoteReply(RequestVoteReply { term, granted: false })
+            }
             _ => return,
         };
         self.send(from, answer);

@@ -29,10 +29,7 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) const fn new(now: Tick) -> Self {
-        Self {
-            now,
-            deadlines: [NEVER; TIMERS],
-        }
+        Self { now, deadlines: [NEVER; TIMERS] }
     }
 
     pub(crate) const fn now(&self) -> Tick {

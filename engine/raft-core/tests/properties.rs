@@ -8,10 +8,7 @@ mod common;
 use common::cluster::Cluster;
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[test]
@@ -36,10 +33,7 @@ fn laws_hold_under_faults() {
             oracle.reads_ready,
             oracle.reads_lost,
         ];
-        totals
-            .iter_mut()
-            .zip(run)
-            .for_each(|(total, n)| *total += n);
+        totals.iter_mut().zip(run).for_each(|(total, n)| *total += n);
     }
     let [proposed, committed, lost, elections, ready, failed] = totals;
     println!(
@@ -48,10 +42,7 @@ fn laws_hold_under_faults() {
         seeds * steps
     );
     if seeds >= 60 {
-        assert!(
-            totals.iter().all(|n| *n > 0),
-            "the run has seen everything it is there to see"
-        );
+        assert!(totals.iter().all(|n| *n > 0), "the run has seen everything it is there to see");
     }
 }
 

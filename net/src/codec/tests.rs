@@ -18,11 +18,7 @@ fn appends() -> impl Strategy<Value = Message> {
                 index = index.next();
                 Entry {
                     id: LogId::new(Term(term), index),
-                    kind: if normal {
-                        EntryKind::Normal
-                    } else {
-                        EntryKind::NoOp
-                    },
+                    kind: if normal { EntryKind::Normal } else { EntryKind::NoOp },
                     data: data.into(),
                 }
             })
@@ -38,15 +34,9 @@ fn appends() -> impl Strategy<Value = Message> {
 
 fn outcomes() -> impl Strategy<Value = AppendOutcome> {
     prop_oneof![
-        any::<u64>().prop_map(|matched| AppendOutcome::Accepted {
-            matched: Index(matched)
-        }),
+        any::<u64>().prop_map(|matched| AppendOutcome::Accepted { matched: Index(matched) }),
         (any::<u64>(), log_ids(), any::<u64>()).prop_map(|(prev, hint, last)| {
-            AppendOutcome::Rejected {
-                prev: Index(prev),
-                hint,
-                last: Index(last),
-            }
+            AppendOutcome::Rejected { prev: Index(prev), hint, last: Index(last) }
         }),
         Just(AppendOutcome::Stale),
     ]
@@ -58,18 +48,10 @@ pub(crate) fn messages() -> impl Strategy<Value = Message> {
     prop_oneof![
         (term(), log_ids()).prop_map(|(term, last)| Message::PreVote(PreVote { term, last })),
         (term(), term(), any::<bool>()).prop_map(|(term, asked, granted)| {
-            Message::PreVoteReply(PreVoteReply {
-                term,
-                asked,
-                granted,
-            })
+            Message::PreVoteReply(PreVoteReply { term, asked, granted })
         }),
         (term(), log_ids(), any::<bool>()).prop_map(|(term, last, transfer)| {
-            Message::RequestVote(RequestVote {
-                term,
-                last,
-                transfer,
-            })
+            Message::RequestVote(RequestVote { term, last, transfer })
         }),
         (term(), any::<bool>()).prop_map(|(term, granted)| {
             Message::RequestVoteReply(RequestVoteReply { term, granted })
@@ -79,11 +61,7 @@ pub(crate) fn messages() -> impl Strategy<Value = Message> {
             Message::AppendEntriesReply(AppendEntriesReply { term, outcome })
         }),
         (term(), any::<u64>(), any::<u64>()).prop_map(|(term, commit, round)| {
-            Message::Heartbeat(Heartbeat {
-                term,
-                commit: Index(commit),
-                round,
-            })
+            Message::Heartbeat(Heartbeat { term, commit: Index(commit), round })
         }),
         (term(), any::<u64>())
             .prop_map(|(term, round)| Message::HeartbeatReply(HeartbeatReply { term, round })),
@@ -197,11 +175,7 @@ fn the_bytes_of_records_do_not_change() {
     assert_eq!(bytes, golden);
 
     bytes.clear();
-    let vote = RequestVote {
-        term: Term(9),
-        last: LogId::new(Term(8), Index(3)),
-        transfer: true,
-    };
+    let vote = RequestVote { term: Term(9), last: LogId::new(Term(8), Index(3)), transfer: true };
     encode(GroupId(1), &Message::RequestVote(vote), &mut bytes);
     #[rustfmt::skip]
     let golden = [
@@ -218,9 +192,7 @@ fn the_data_of_entries_is_not_copied() {
     let mut body = Bytes::from(bytes);
     let range = body.as_ptr_range();
     let (_, message) = decode(&mut body).unwrap();
-    let Message::AppendEntries(append) = message else {
-        panic!("an append comes back")
-    };
+    let Message::AppendEntries(append) = message else { panic!("an append comes back") };
     assert!(range.contains(&append.entries[0].data.as_ptr()));
 }
 
@@ -244,21 +216,12 @@ fn lengths_that_lie_are_refused_before_anything_is_allocated() {
 
     let mut last_index = bytes.clone();
     last_index[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
-    assert_eq!(
-        decode(&mut last_index.into()),
-        Err(RecordError::IndexOverflow)
-    );
+    assert_eq!(decode(&mut last_index.into()), Err(RecordError::IndexOverflow));
 
     let mut unknown = bytes.clone();
     unknown[12] = 200;
-    assert_eq!(
-        decode(&mut unknown.into()),
-        Err(RecordError::UnknownKind { kind: 200 })
-    );
+    assert_eq!(decode(&mut unknown.into()), Err(RecordError::UnknownKind { kind: 200 }));
 
     bytes[68] = 9;
-    assert_eq!(
-        decode(&mut bytes.into()),
-        Err(RecordError::UnknownValue { kind: 5 })
-    );
+    assert_eq!(decode(&mut bytes.into()), Err(RecordError::UnknownValue { kind: 5 }));
 }

@@ -32,13 +32,7 @@ fn every_changed_byte_is_detected() {
             let error = take(&mut BytesMut::from(&bytes[..])).unwrap_err();
             let expected = match at {
                 0..4 => matches!(error, FrameError::BadMagic),
-                4..6 => matches!(
-                    error,
-                    FrameError::BadVersion {
-                        ours: FRAME_VERSION,
-                        ..
-                    }
-                ),
+                4..6 => matches!(error, FrameError::BadVersion { ours: FRAME_VERSION, .. }),
                 6..24 => error == FrameError::HeaderChecksum,
                 _ => error == FrameError::BodyChecksum,
             };
@@ -60,34 +54,20 @@ fn forged(change: impl FnOnce(&mut RawHeader)) -> FrameError {
 fn a_frame_beyond_the_limit_is_refused_before_its_body() {
     let most = (FRAME_BYTES_MAX - FRAME_HEADER_BYTES) as u32;
     let bytes = FRAME_BYTES_MAX as u64 + 1;
-    assert_eq!(
-        forged(|raw| raw.body_bytes = (most + 1).to_le()),
-        FrameError::TooLarge { bytes }
-    );
+    assert_eq!(forged(|raw| raw.body_bytes = (most + 1).to_le()), FrameError::TooLarge { bytes });
     assert_eq!(
         forged(|raw| raw.body_bytes = u32::MAX),
-        FrameError::TooLarge {
-            bytes: u64::from(u32::MAX) + FRAME_HEADER_BYTES as u64
-        }
+        FrameError::TooLarge { bytes: u64::from(u32::MAX) + FRAME_HEADER_BYTES as u64 }
     );
     let largest = frame(&vec![7; most as usize], 1);
     let (header, body) = take(&mut BytesMut::from(&largest[..])).unwrap().unwrap();
-    assert_eq!(
-        (header.frame_bytes(), body.len()),
-        (FRAME_BYTES_MAX, most as usize)
-    );
+    assert_eq!((header.frame_bytes(), body.len()), (FRAME_BYTES_MAX, most as usize));
 }
 
 #[test]
 fn unknown_kinds_and_flags_are_refused() {
-    assert_eq!(
-        forged(|raw| raw.kind = 2),
-        FrameError::UnknownKind { kind: 2, flags: 0 }
-    );
-    assert_eq!(
-        forged(|raw| raw.flags = 1),
-        FrameError::UnknownKind { kind: 1, flags: 1 }
-    );
+    assert_eq!(forged(|raw| raw.kind = 2), FrameError::UnknownKind { kind: 2, flags: 0 });
+    assert_eq!(forged(|raw| raw.flags = 1), FrameError::UnknownKind { kind: 1, flags: 1 });
 }
 
 #[test]

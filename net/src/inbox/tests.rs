@@ -26,10 +26,7 @@ fn drain(inbox: &mut Inbox, to: &mut Vec<(GroupId, Message)>) -> Result<(), Fram
 }
 
 fn turns() -> impl Strategy<Value = Vec<Vec<(u64, Message)>>> {
-    prop::collection::vec(
-        prop::collection::vec((any::<u64>(), messages()), 0..6),
-        0..5,
-    )
+    prop::collection::vec(prop::collection::vec((any::<u64>(), messages()), 0..6), 0..5)
 }
 
 proptest! {
@@ -114,10 +111,7 @@ fn frame_of(records: u32, body: &[u8]) -> Inbox {
 
 #[test]
 fn a_frame_holds_as_many_records_as_it_says() {
-    let reply = raft_core::HeartbeatReply {
-        term: raft_core::Term(1),
-        round: 2,
-    };
+    let reply = raft_core::HeartbeatReply { term: raft_core::Term(1), round: 2 };
     let message = Message::HeartbeatReply(reply);
     let mut body = Vec::new();
     codec::encode(GroupId(9), &message, &mut body);

@@ -19,11 +19,7 @@ fn append(data_bytes: usize) -> Message {
 }
 
 fn heartbeat(round: u64) -> Message {
-    Message::Heartbeat(Heartbeat {
-        term: Term(1),
-        commit: Index(1),
-        round,
-    })
+    Message::Heartbeat(Heartbeat { term: Term(1), commit: Index(1), round })
 }
 
 /// The frames of `bytes`, in bytes and records.
@@ -66,19 +62,13 @@ fn a_turn_is_one_frame_and_silence_is_none() {
 
 #[test]
 fn more_than_a_frame_becomes_several() {
-    let mut outbox = Outbox::new(OutboxLimits {
-        bytes_max: 64 << 20,
-        reserve_bytes: 0,
-    });
+    let mut outbox = Outbox::new(OutboxLimits { bytes_max: 64 << 20, reserve_bytes: 0 });
     for _ in 0..7 {
         assert!(outbox.push(GroupId(1), &append(3 << 20)));
     }
     let mut out = vec![];
     outbox.seal_into(&mut out);
-    let records: Vec<_> = frames(&out)
-        .into_iter()
-        .map(|(_, records)| records)
-        .collect();
+    let records: Vec<_> = frames(&out).into_iter().map(|(_, records)| records).collect();
     assert_eq!(records, [2, 2, 2, 1]);
     let mut inbox = Inbox::new();
     inbox.feed(&out);
@@ -90,18 +80,12 @@ fn more_than_a_frame_becomes_several() {
 
 #[test]
 fn a_full_outbox_drops_entries_and_keeps_room_for_votes_and_heartbeats() {
-    let limits = OutboxLimits {
-        bytes_max: 1000,
-        reserve_bytes: 100,
-    };
+    let limits = OutboxLimits { bytes_max: 1000, reserve_bytes: 100 };
     let mut outbox = Outbox::new(limits);
     while outbox.push(GroupId(1), &append(50)) {}
     assert_eq!(outbox.dropped(), 1);
     assert!(outbox.bytes() <= limits.bytes_max);
-    let vote = Message::PreVote(PreVote {
-        term: Term(2),
-        last: LogId::default(),
-    });
+    let vote = Message::PreVote(PreVote { term: Term(2), last: LogId::default() });
     assert!(outbox.push(GroupId(1), &vote));
     while outbox.push(GroupId(1), &heartbeat(1)) {}
     assert_eq!(outbox.dropped(), 2);
@@ -113,10 +97,7 @@ fn a_full_outbox_drops_entries_and_keeps_room_for_votes_and_heartbeats() {
 
 #[test]
 fn a_message_beyond_the_limit_passes_alone_and_one_beyond_a_frame_never() {
-    let mut outbox = Outbox::new(OutboxLimits {
-        bytes_max: 1000,
-        reserve_bytes: 0,
-    });
+    let mut outbox = Outbox::new(OutboxLimits { bytes_max: 1000, reserve_bytes: 0 });
     assert!(outbox.push(GroupId(1), &append(5000)));
     assert!(!outbox.push(GroupId(1), &append(5000)));
     let mut out = Vec::new();

@@ -40,9 +40,7 @@ impl Buffers {
 
     /// An empty input buffer with room for `bytes`.
     pub(super) fn input(&mut self, bytes: usize) -> BytesMut {
-        self.inputs
-            .pop()
-            .unwrap_or_else(|| BytesMut::with_capacity(bytes))
+        self.inputs.pop().unwrap_or_else(|| BytesMut::with_capacity(bytes))
     }
 
     /// Takes back an input buffer that held at most `peak` bytes at once.

@@ -71,11 +71,7 @@ impl Sockets {
     fn awaited(&self, data: UserData) -> Option<SocketId> {
         let place = self.slots.get(data.slot as usize)?;
         let socket = place.socket.as_ref()?;
-        let waiting = if data.cancel {
-            socket.cancels
-        } else {
-            socket.in_flight
-        };
+        let waiting = if data.cancel { socket.cancels } else { socket.in_flight };
         (place.generation as u16 == data.generation && waiting.contains(data.op))
             .then(|| SocketId::new(place.generation, data.slot))
     }
@@ -85,16 +81,7 @@ impl Sockets {
         let Some(socket) = self.remove(id) else {
             return;
         };
-        let Socket {
-            fd,
-            ending,
-            error,
-            input,
-            input_peak,
-            filling,
-            sending,
-            ..
-        } = *socket;
+        let Socket { fd, ending, error, input, input_peak, filling, sending, .. } = *socket;
         self.buffers.recycle_output(filling);
         self.buffers.recycle_output(sending);
         match fd {
@@ -127,17 +114,10 @@ fn failure(result: i32) -> io::Error {
 fn accepted(socket: &mut Socket, id: SocketId, result: i32, events: &mut Vec<SocketEvent>) -> bool {
     if result >= 0 {
         let fd = own(result);
-        let peer = SockRef::from(&fd)
-            .peer_addr()
-            .ok()
-            .and_then(|addr| addr.as_socket());
+        let peer = SockRef::from(&fd).peer_addr().ok().and_then(|addr| addr.as_socket());
         // Without an address the connection is over already.
         if let (Some(peer), Ending::Open) = (peer, socket.ending) {
-            events.push(SocketEvent::Accepted {
-                listener: id,
-                fd,
-                peer,
-            });
+            events.push(SocketEvent::Accepted { listener: id, fd, peer });
         }
         return false;
     }

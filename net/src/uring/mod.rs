@@ -159,10 +159,7 @@ impl Sockets {
     #[must_use]
     pub fn new(tag: u8, limits: SocketLimits) -> Self {
         let receivable = (1..=u32::MAX as usize).contains(&limits.recv_bytes);
-        assert!(
-            receivable && limits.input_bytes_max > 0,
-            "a socket has room to receive into"
-        );
+        assert!(receivable && limits.input_bytes_max > 0, "a socket has room to receive into");
         Self {
             tag,
             limits,
@@ -180,10 +177,7 @@ impl Sockets {
     pub fn listen(&mut self, listener: TcpListener) -> SocketId {
         let backoff = Timespec::from(self.limits.accept_backoff);
         let blocking = listener.set_nonblocking(false);
-        let role = Role::Listener {
-            backoff,
-            stalled: false,
-        };
+        let role = Role::Listener { backoff, stalled: false };
         let mut socket = Socket::new(Some(listener.into()), role);
         if let Err(error) = blocking {
             socket.fail(error);
@@ -208,9 +202,7 @@ impl Sockets {
     /// Connects to `addr`; [`SocketEvent::Connected`] or [`SocketEvent::Closed`] follows. Output
     /// may be appended at once.
     pub fn connect(&mut self, addr: SocketAddr) -> SocketId {
-        let role = Role::Connecting {
-            addr: SockAddr::from(addr),
-        };
+        let role = Role::Connecting { addr: SockAddr::from(addr) };
         let made =
             socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))
                 .and_then(|socket| prepare(&socket).map(|()| OwnedFd::from(socket)));
@@ -237,10 +229,7 @@ impl Sockets {
     pub fn output(&mut self, id: SocketId) -> Option<&mut Vec<u8>> {
         self.touch(id);
         let slot = self.slots.get_mut(id.slot())?;
-        let socket = slot
-            .socket
-            .as_mut()
-            .filter(|_| slot.generation == id.generation())?;
+        let socket = slot.socket.as_mut().filter(|_| slot.generation == id.generation())?;
         if socket.ending != Ending::Open {
             return None;
         }
@@ -280,11 +269,7 @@ impl Sockets {
     /// go of the socket. Nothing happens if it is gone.
     pub fn close(&mut self, id: SocketId, flush: bool) {
         if let Some(socket) = self.get_mut(id) {
-            let ending = if flush && !socket.is_listener() {
-                Ending::Flush
-            } else {
-                Ending::Now
-            };
+            let ending = if flush && !socket.is_listener() { Ending::Flush } else { Ending::Now };
             if socket.ending != Ending::Now {
                 socket.ending = ending;
             }
@@ -328,14 +313,8 @@ impl Sockets {
     /// All sockets, ending ones included: for a shard that ends. Looks at every place of the slab.
     #[must_use]
     pub fn ids(&self) -> Vec<SocketId> {
-        let taken = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, place)| place.socket.is_some());
-        taken
-            .map(|(slot, place)| SocketId::new(place.generation, slot as u32))
-            .collect()
+        let taken = self.slots.iter().enumerate().filter(|(_, place)| place.socket.is_some());
+        taken.map(|(slot, place)| SocketId::new(place.generation, slot as u32)).collect()
     }
 
     /// How often a listener had to wait because a connection could not be accepted.
@@ -346,10 +325,7 @@ impl Sockets {
 
     fn insert(&mut self, socket: Socket) -> SocketId {
         let slot = self.free.pop_front().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                generation: 0,
-                socket: None,
-            });
+            self.slots.push(Slot { generation: 0, socket: None });
             (self.slots.len() - 1) as u32
         });
         let place = &mut self.slots[slot as usize];
@@ -361,10 +337,7 @@ impl Sockets {
     }
 
     fn remove(&mut self, id: SocketId) -> Option<Box<Socket>> {
-        let place = self
-            .slots
-            .get_mut(id.slot())
-            .filter(|p| p.generation == id.generation())?;
+        let place = self.slots.get_mut(id.slot()).filter(|p| p.generation == id.generation())?;
         let socket = place.socket.take()?;
         place.generation = place.generation.wrapping_add(1);
         self.free.push_back(id.slot() as u32);
@@ -373,18 +346,12 @@ impl Sockets {
     }
 
     fn get(&self, id: SocketId) -> Option<&Socket> {
-        let place = self
-            .slots
-            .get(id.slot())
-            .filter(|p| p.generation == id.generation())?;
+        let place = self.slots.get(id.slot()).filter(|p| p.generation == id.generation())?;
         place.socket.as_deref()
     }
 
     fn get_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
-        let place = self
-            .slots
-            .get_mut(id.slot())
-            .filter(|p| p.generation == id.generation())?;
+        let place = self.slots.get_mut(id.slot()).filter(|p| p.generation == id.generation())?;
         place.socket.as_deref_mut()
     }
 

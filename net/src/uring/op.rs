@@ -16,14 +16,8 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Accept,
-        Self::Connect,
-        Self::Receive,
-        Self::Send,
-        Self::Wait,
-        Self::Notice,
-    ];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Accept, Self::Connect, Self::Receive, Self::Send, Self::Wait, Self::Notice];
 }
 
 /// A set of operations.
@@ -94,13 +88,8 @@ mod tests {
     fn every_operation_survives_the_ring() {
         for op in Op::ALL {
             for cancel in [false, true] {
-                let data = UserData {
-                    tag: 0xAB,
-                    op,
-                    cancel,
-                    generation: 0xFEDC,
-                    slot: 0x8765_4321,
-                };
+                let data =
+                    UserData { tag: 0xAB, op, cancel, generation: 0xFEDC, slot: 0x8765_4321 };
                 assert_eq!(UserData::unpack(data.pack()), Some(data));
                 assert_eq!(data.pack() >> 56, 0xAB);
             }

@@ -25,14 +25,7 @@ struct Queue<'a, 'q> {
 impl Queue<'_, '_> {
     fn user_data(&self, op: Op, cancel: bool) -> u64 {
         let (tag, generation, slot) = (self.tag, self.generation, self.slot);
-        UserData {
-            tag,
-            op,
-            cancel,
-            generation,
-            slot,
-        }
-        .pack()
+        UserData { tag, op, cancel, generation, slot }.pack()
     }
 
     fn push(&mut self, entry: squeue::Entry, op: Op, cancel: bool) -> Result<(), Full> {
@@ -72,13 +65,7 @@ impl Sockets {
             };
             if let Some(socket) = &mut place.socket {
                 let generation = place.generation as u16;
-                let mut queue = Queue {
-                    sq,
-                    tag: self.tag,
-                    generation,
-                    slot,
-                    pushed: 0,
-                };
+                let mut queue = Queue { sq, tag: self.tag, generation, slot, pushed: 0 };
                 let outcome = arm(socket, &self.limits, &mut queue);
                 self.in_flight += queue.pushed;
                 pushed_in_all += queue.pushed;
@@ -88,12 +75,10 @@ impl Sockets {
                 socket.dirty = false;
                 if socket.input.is_empty() && socket.input_peak > 0 {
                     let input = std::mem::take(&mut socket.input);
-                    self.buffers
-                        .recycle_input(input, std::mem::take(&mut socket.input_peak));
+                    self.buffers.recycle_input(input, std::mem::take(&mut socket.input_peak));
                 }
                 if socket.filling.is_empty() {
-                    self.buffers
-                        .recycle_output(std::mem::take(&mut socket.filling));
+                    self.buffers.recycle_output(std::mem::take(&mut socket.filling));
                 }
             }
             self.dirty.pop_front();
@@ -109,13 +94,8 @@ fn arm(socket: &mut Socket, limits: &SocketLimits, q: &mut Queue<'_, '_>) -> Res
     if socket.ending != Ending::Now {
         let in_flight = &mut socket.in_flight;
         match &socket.role {
-            Role::Listener {
-                backoff,
-                stalled: true,
-            } => {
-                q.start(in_flight, Op::Wait, || {
-                    opcode::Timeout::new(backoff).build()
-                })?;
+            Role::Listener { backoff, stalled: true } => {
+                q.start(in_flight, Op::Wait, || opcode::Timeout::new(backoff).build())?;
             }
             Role::Listener { stalled: false, .. } => {
                 let accept = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC);
@@ -181,9 +161,7 @@ fn arm_end(socket: &mut Socket, q: &mut Queue<'_, '_>) -> Result<(), Full> {
         }
     }
     if drained && socket.is_quiet() {
-        q.start(&mut socket.in_flight, Op::Notice, || {
-            opcode::Nop::new().build()
-        })?;
+        q.start(&mut socket.in_flight, Op::Notice, || opcode::Nop::new().build())?;
     }
     Ok(())
 }

@@ -38,11 +38,7 @@ impl Driver {
             .setup_cqsize(entries * 4)
             .build(entries)
             .unwrap();
-        Self {
-            sockets: Sockets::new(TAG, limits),
-            ring,
-            completions: Vec::new(),
-        }
+        Self { sockets: Sockets::new(TAG, limits), ring, completions: Vec::new() }
     }
 
     /// Submits what is due, waits up to `wait` for a completion and returns the events.
@@ -66,8 +62,7 @@ impl Driver {
         }
         for cqe in self.ring.completion() {
             let cqe: cqueue::Entry = cqe;
-            self.completions
-                .push((cqe.user_data(), cqe.result(), cqe.flags()));
+            self.completions.push((cqe.user_data(), cqe.result(), cqe.flags()));
         }
         for (user_data, result, flags) in self.completions.drain(..) {
             assert_eq!((user_data >> 56) as u8, TAG);
@@ -131,11 +126,7 @@ impl Driver {
         }
         let start = Instant::now();
         while !self.sockets.is_empty() {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "sockets remain: {:?}",
-                self.sockets
-            );
+            assert!(start.elapsed() < PATIENCE, "sockets remain: {:?}", self.sockets);
             self.turn(Duration::from_millis(10));
         }
         assert_eq!(self.sockets.in_flight(), 0);
@@ -154,9 +145,7 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
 
 /// Bytes that differ by position.
 pub fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes as u64)
-        .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
-        .collect()
+    (0..bytes as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
 }
 
 /// How many descriptors this process has open.

@@ -1,11 +1,7 @@
 //! A node in memory: a shard of groups, the disk beneath it, and state machines that remember
 //! names.
 #![allow(dead_code, reason = "each test program uses its own part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -49,13 +45,8 @@ impl Store {
 impl Storage for Store {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let platter = self.0.borrow();
-        let conf = ConfState {
-            voters: platter.voters.clone(),
-        };
-        Ok(InitialState {
-            hard: platter.hard,
-            conf,
-        })
+        let conf = ConfState { voters: platter.voters.clone() };
+        Ok(InitialState { hard: platter.hard, conf })
     }
 
     fn entries(
@@ -67,10 +58,7 @@ impl Storage for Store {
     ) -> Result<(), StorageError> {
         let platter = self.0.borrow();
         let range = from.0 as usize - 1..to.0 as usize - 1;
-        let entries = platter
-            .entries
-            .get(range)
-            .ok_or(StorageError::Unavailable)?;
+        let entries = platter.entries.get(range).ok_or(StorageError::Unavailable)?;
         out.extend_from_slice(entries);
         Ok(())
     }
@@ -115,11 +103,7 @@ pub(crate) struct Node {
 }
 
 pub(crate) fn config() -> Config {
-    Config {
-        election_timeout_ticks: 10,
-        heartbeat_interval_ticks: 2,
-        ..Config::new(NodeId(1))
-    }
+    Config { election_timeout_ticks: 10, heartbeat_interval_ticks: 2, ..Config::new(NodeId(1)) }
 }
 
 impl Node {
@@ -148,12 +132,7 @@ impl Node {
 
     /// A node with groups `1..=count` of these voters.
     pub(crate) fn with_groups(id: u64, count: u64, voters: &[u64]) -> Self {
-        Self::on(
-            id,
-            (1..=count)
-                .map(|g| (GroupId(g), Store::new(voters)))
-                .collect(),
-        )
+        Self::on(id, (1..=count).map(|g| (GroupId(g), Store::new(voters))).collect())
     }
 
     /// One poll, into `ready` and from there to where it belongs. Returns what the poll returned.
@@ -165,20 +144,12 @@ impl Node {
         if let Some(receipt) = ready.receipt.take() {
             let hard_states = std::mem::take(&mut ready.hard_states);
             let entries = std::mem::take(&mut ready.entries_to_persist);
-            self.writes.push_back(Write {
-                receipt,
-                hard_states,
-                entries,
-            });
+            self.writes.push_back(Write { receipt, hard_states, entries });
         }
         for (group, entry) in ready.committed_entries.drain(..) {
             let machine = self.machines.entry(group).or_default();
             machine.push(entry.id);
-            assert_eq!(
-                entry.id.index.0,
-                machine.len() as u64,
-                "applied in order, each once"
-            );
+            assert_eq!(entry.id.index.0, machine.len() as u64, "applied in order, each once");
             self.multi.applied(group, Applied(entry.id.index)).unwrap();
         }
         self.reads.append(&mut ready.reads);
@@ -227,26 +198,15 @@ impl Node {
     }
 
     pub(crate) fn propose(&mut self, group: u64, data: &str) -> LogId {
-        self.multi
-            .propose(GroupId(group), Bytes::from(data.to_owned()))
-            .unwrap()
+        self.multi.propose(GroupId(group), Bytes::from(data.to_owned())).unwrap()
     }
 }
 
 /// What the documentation of the output promises.
 fn check_shape(ready: &MultiReady) {
-    assert!(
-        ready.messages.is_sorted_by(|a, b| a.to < b.to),
-        "one batch per node, ascending"
-    );
-    assert!(
-        ready.messages.iter().all(|b| !b.messages.is_empty()),
-        "no empty batch"
-    );
-    assert!(
-        ready.hard_states.is_sorted_by(|a, b| a.0 < b.0),
-        "groups ascend"
-    );
+    assert!(ready.messages.is_sorted_by(|a, b| a.to < b.to), "one batch per node, ascending");
+    assert!(ready.messages.iter().all(|b| !b.messages.is_empty()), "no empty batch");
+    assert!(ready.hard_states.is_sorted_by(|a, b| a.0 < b.0), "groups ascend");
     assert!(is_in_runs(&ready.entries_to_persist) && is_in_runs(&ready.committed_entries));
     let persists = !ready.hard_states.is_empty() || !ready.entries_to_persist.is_empty();
     assert_eq!(persists, ready.receipt.is_some());

@@ -88,10 +88,7 @@ impl Log {
     /// Drops `from` and everything after it. What was durable of it no longer counts: the bytes are
     /// on disk, but they are not this log's any more.
     pub(crate) fn truncate(&mut self, from: Index) {
-        assert!(
-            from > self.commit,
-            "a committed entry is never truncated (State Machine Safety)"
-        );
+        assert!(from > self.commit, "a committed entry is never truncated (State Machine Safety)");
         self.terms.truncate(from);
         self.tail.truncate(from);
         self.handed = self.handed.min(from.prev());
@@ -105,8 +102,7 @@ impl Log {
 
     /// Entries in memory that nobody needs any more are dropped beyond the cache limit.
     pub(crate) fn evict(&mut self) {
-        self.tail
-            .evict(self.applied.min(self.durable), self.cache_bytes_max);
+        self.tail.evict(self.applied.min(self.durable), self.cache_bytes_max);
     }
 
     /// The last index that may be applied: committed, and durable here.
@@ -156,10 +152,6 @@ impl Log {
         let same = entries.iter().zip(from.0..).all(|(entry, index)| {
             entry.id.index == Index(index) && self.term_at(Index(index)) == Some(entry.id.term)
         });
-        if fits && same {
-            Ok(())
-        } else {
-            Err(StorageError::Corrupt)
-        }
+        if fits && same { Ok(()) } else { Err(StorageError::Corrupt) }
     }
 }

@@ -19,11 +19,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// An empty tail of a log whose next entry is `first`.
     pub(crate) const fn new(first: Index) -> Self {
-        Self {
-            first,
-            entries: VecDeque::new(),
-            bytes: 0,
-        }
+        Self { first, entries: VecDeque::new(), bytes: 0 }
     }
 
     /// The first index held; the next index of the log when nothing is.

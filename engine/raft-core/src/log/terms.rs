@@ -16,10 +16,7 @@ pub(crate) struct TermRuns {
 
 impl TermRuns {
     pub(crate) fn new(base: LogId) -> Self {
-        Self {
-            runs: alloc::vec![base],
-            last: base.index,
-        }
+        Self { runs: alloc::vec![base], last: base.index }
     }
 
     /// Reads the runs of a stored log: a few questions per term, not one per entry.
@@ -33,17 +30,9 @@ impl TermRuns {
             return Err(corrupt);
         }
         let term_at = |i| storage.term_at(i).map_err(BootError::Storage);
-        let base_term = if base == Index(0) {
-            Term(0)
-        } else {
-            term_at(base)?
-        };
+        let base_term = if base == Index(0) { Term(0) } else { term_at(base)? };
         let mut runs = Self::new(LogId::new(base_term, base));
-        let last_term = if last == base {
-            base_term
-        } else {
-            term_at(last)?
-        };
+        let last_term = if last == base { base_term } else { term_at(last)? };
         let (mut at, mut term) = (base, base_term);
         while term != last_term {
             // The first index beyond `at` of another term: terms never fall along the log.
@@ -140,13 +129,9 @@ mod tests {
         for e in [id(2, 11), id(4, 12), id(4, 13), id(7, 14)] {
             runs.push(e);
         }
-        let terms: alloc::vec::Vec<_> = (9..=15)
-            .map(|i| runs.term_at(Index(i)).map(|t| t.0))
-            .collect();
-        assert_eq!(
-            terms,
-            [None, Some(2), Some(2), Some(4), Some(4), Some(7), None]
-        );
+        let terms: alloc::vec::Vec<_> =
+            (9..=15).map(|i| runs.term_at(Index(i)).map(|t| t.0)).collect();
+        assert_eq!(terms, [None, Some(2), Some(2), Some(4), Some(4), Some(7), None]);
         assert_eq!(runs.last(), id(7, 14));
         assert_eq!(runs.last_at_or_below(Index(99), Term(6)), id(4, 13));
         assert_eq!(runs.last_at_or_below(Index(12), Term(6)), id(4, 12));

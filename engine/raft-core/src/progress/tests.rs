@@ -42,10 +42,7 @@ fn a_refusal_always_moves_the_probe_back() {
         assert!(p.rejected(Index(prev), Index(prev)));
     }
     assert_eq!(p.next, Index(1));
-    assert!(
-        !p.rejected(Index(0), Index(0)),
-        "nothing precedes the first entry"
-    );
+    assert!(!p.rejected(Index(0), Index(0)), "nothing precedes the first entry");
     assert_eq!(p.next, Index(1));
 }
 
@@ -55,10 +52,7 @@ fn a_refusal_at_or_below_the_match_is_stale_in_replication() {
     assert!(!p.rejected(Index(5), Index(0)));
     assert_eq!((p.state, p.next), (ProgressState::Replicate, Index(9)));
     assert!(p.rejected(Index(7), Index(0)));
-    assert_eq!(
-        (p.state, p.next),
-        (ProgressState::Probe { sent: false }, Index(6))
-    );
+    assert_eq!((p.state, p.next), (ProgressState::Probe { sent: false }, Index(6)));
 }
 
 #[test]
@@ -79,9 +73,6 @@ fn an_old_acceptance_does_not_end_a_probe() {
     p.sent(Some(Index(9)));
     assert!(!p.accepted(Index(4)));
     assert!(p.is_probe());
-    assert!(
-        !p.accepted(Index(5)),
-        "the answer to an empty message at the match"
-    );
+    assert!(!p.accepted(Index(5)), "the answer to an empty message at the match");
     assert_eq!((p.state, p.next), (ProgressState::Replicate, Index(6)));
 }

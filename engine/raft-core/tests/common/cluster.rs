@@ -68,10 +68,7 @@ impl Cluster {
         disks.iter().for_each(|d| d.pending_every.set(pending));
         let nodes = voters.iter().map(|id| Node {
             core: None,
-            config: Config {
-                id: NodeId(*id),
-                ..config.clone()
-            },
+            config: Config { id: NodeId(*id), ..config.clone() },
             handed: HardState::default(),
             machine: Vec::new(),
             clock: 0,
@@ -111,11 +108,7 @@ impl Cluster {
             }
             return;
         }
-        let campaigns = if self.weather.starved {
-            40
-        } else {
-            self.campaigns
-        };
+        let campaigns = if self.weather.starved { 40 } else { self.campaigns };
         if self.random.permille(campaigns) {
             self.input(node, RaftCore::handle_campaign);
         } else if self.random.permille(self.ticks) {
@@ -214,8 +207,7 @@ impl Cluster {
             return;
         };
         let before = core.status();
-        core.handle_message(NodeId(99), message.clone())
-            .expect_err("a stranger");
+        core.handle_message(NodeId(99), message.clone()).expect_err("a stranger");
         core.handle_message(before.id, message).expect_err("itself");
         assert_eq!(core.status(), before);
     }
@@ -275,8 +267,7 @@ impl Cluster {
         }
         core.poll_ready(&mut self.ready);
         let core = self.nodes[n].core.as_ref().expect("it runs");
-        self.oracle
-            .polled(n, core, &self.ready, self.nodes[n].handed, &self.disks);
+        self.oracle.polled(n, core, &self.ready, self.nodes[n].handed, &self.disks);
         if let Some(trace) = &mut self.trace {
             format!("{n} {:?}", self.ready).hash(trace);
         }
@@ -289,10 +280,8 @@ impl Cluster {
         let node = &mut self.nodes[n];
         node.handed = handed;
         let applied = Index(node.machine.len() as u64);
-        self.oracle
-            .applied(applied, &self.ready.committed_entries, &self.disks[n]);
-        node.machine
-            .extend(self.ready.committed_entries.iter().map(|e| e.id));
+        self.oracle.applied(applied, &self.ready.committed_entries, &self.disks[n]);
+        node.machine.extend(self.ready.committed_entries.iter().map(|e| e.id));
         self.oracle.check_applied(&node.machine);
         // Applying takes its time: often nobody says how far it is until the next poll.
         if self.random.permille(600) {
@@ -373,11 +362,7 @@ impl Cluster {
     }
 
     fn statuses(&self) -> Vec<raft_core::Status> {
-        self.nodes
-            .iter()
-            .filter_map(|n| n.core.as_ref())
-            .map(RaftCore::status)
-            .collect()
+        self.nodes.iter().filter_map(|n| n.core.as_ref()).map(RaftCore::status).collect()
     }
 
     /// A number for everything that came out, if the run is traced.

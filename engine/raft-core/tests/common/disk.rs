@@ -52,11 +52,7 @@ impl Disk {
     pub(crate) fn write(&self, ready: &mut Ready) {
         if let Some(receipt) = ready.receipt.take() {
             let entries = std::mem::take(&mut ready.entries_to_persist);
-            let write = Write {
-                receipt,
-                hard: ready.hard_state.take(),
-                entries,
-            };
+            let write = Write { receipt, hard: ready.hard_state.take(), entries };
             self.writes.borrow_mut().push_back(write);
         }
     }
@@ -106,26 +102,15 @@ impl Disk {
     /// Whether the entry is durable here.
     pub(crate) fn holds(&self, id: LogId) -> bool {
         let place = id.index.0 as usize;
-        place == 0
-            || self
-                .platter
-                .borrow()
-                .entries
-                .get(place - 1)
-                .is_some_and(|e| e.id == id)
+        place == 0 || self.platter.borrow().entries.get(place - 1).is_some_and(|e| e.id == id)
     }
 }
 
 impl Storage for Disk {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let platter = self.platter.borrow();
-        let conf = ConfState {
-            voters: platter.voters.clone(),
-        };
-        Ok(InitialState {
-            hard: platter.hard,
-            conf,
-        })
+        let conf = ConfState { voters: platter.voters.clone() };
+        Ok(InitialState { hard: platter.hard, conf })
     }
 
     fn entries(
@@ -149,12 +134,8 @@ impl Storage for Disk {
         let platter = self.platter.borrow();
         let range = from.0 as usize - 1..to.0 as usize - 1;
         let mut bytes = 0;
-        for (i, entry) in platter
-            .entries
-            .get(range)
-            .ok_or(StorageError::Unavailable)?
-            .iter()
-            .enumerate()
+        for (i, entry) in
+            platter.entries.get(range).ok_or(StorageError::Unavailable)?.iter().enumerate()
         {
             bytes += entry.data.len();
             if i > 0 && bytes > bytes_max {
@@ -182,9 +163,6 @@ impl Storage for Disk {
     fn snapshot_meta(&self) -> SnapshotMeta {
         let last = Index(self.compacted.get());
         let term = self.term_at(last).unwrap_or_default();
-        SnapshotMeta {
-            last: LogId::new(term, last),
-            conf: ConfState::default(),
-        }
+        SnapshotMeta { last: LogId::new(term, last), conf: ConfState::default() }
     }
 }

@@ -1,10 +1,6 @@
 //! A disk that loses what was not synced, and a cluster in memory with a dishonest network.
 #![allow(dead_code, reason = "each test program uses its own part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 pub(crate) mod cluster;
 pub(crate) mod disk;

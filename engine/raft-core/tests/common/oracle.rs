@@ -72,10 +72,7 @@ impl Oracle {
             assert_eq!(asked, node);
             match outcome {
                 ReadOutcome::Ready { index } => {
-                    assert!(
-                        *index >= needed,
-                        "read {read:?} misses acknowledged entries"
-                    );
+                    assert!(*index >= needed, "read {read:?} misses acknowledged entries");
                     assert!(*index <= core.status().applied, "read before apply");
                     self.reads_ready += 1;
                 }
@@ -93,10 +90,7 @@ impl Oracle {
         }
         let commit = core.commit().0 as usize;
         for index in 0..commit {
-            let id = view
-                .get(index)
-                .expect("committed entries are in the log")
-                .id;
+            let id = view.get(index).expect("committed entries are in the log").id;
             match self.committed.get(index) {
                 Some((known, _)) => assert_eq!(*known, id, "State Machine Safety"),
                 None => self.commit(id, core.term(), disks),
@@ -106,10 +100,7 @@ impl Oracle {
 
     fn commit(&mut self, id: LogId, term: Term, disks: &[Disk]) {
         let durable = disks.iter().filter(|d| d.holds(id)).count();
-        assert!(
-            durable > disks.len() / 2,
-            "{id} committed but durable on {durable} only"
-        );
+        assert!(durable > disks.len() / 2, "{id} committed but durable on {durable} only");
         assert!(!self.lost.contains(&id), "{id} was declared lost");
         self.committed.push((id, term));
     }
@@ -118,10 +109,8 @@ impl Oracle {
         let mut prev = LogId::default();
         for entry in view {
             assert_eq!(entry.id.index, prev.index.next(), "a log has no holes");
-            let (known_prev, known) = self
-                .entries
-                .entry(entry.id)
-                .or_insert_with(|| (prev, entry.clone()));
+            let (known_prev, known) =
+                self.entries.entry(entry.id).or_insert_with(|| (prev, entry.clone()));
             assert_eq!((*known_prev, &*known), (prev, entry), "Log Matching");
             prev = entry.id;
         }
@@ -136,11 +125,7 @@ impl Oracle {
         self.elections += 1;
         for (id, by) in self.committed.iter().filter(|(_, by)| *by < term) {
             let here = view.get(id.index.0 as usize - 1).map(|e| e.id);
-            assert_eq!(
-                here,
-                Some(*id),
-                "Leader Completeness: {id} of {by} in {term}"
-            );
+            assert_eq!(here, Some(*id), "Leader Completeness: {id} of {by} in {term}");
         }
     }
 

@@ -41,11 +41,7 @@ pub(crate) fn config() -> Config {
 
 pub(crate) fn entry(term: u64, index: u64) -> Entry {
     let data = Bytes::from(format!("{term}/{index}"));
-    Entry {
-        id: id(term, index),
-        kind: EntryKind::Normal,
-        data,
-    }
+    Entry { id: id(term, index), kind: EntryKind::Normal, data }
 }
 
 /// A disk that holds entries of these terms from index 1, in the term of the last one.
@@ -102,14 +98,8 @@ impl Solo {
         for voter in voters {
             let term = self.core.term();
             if self.core.role() == Role::PreCandidate && voter != NodeId(1) {
-                let m = PreVoteReply {
-                    term,
-                    asked: term.next(),
-                    granted: true,
-                };
-                self.core
-                    .handle_message(voter, Message::PreVoteReply(m))
-                    .unwrap();
+                let m = PreVoteReply { term, asked: term.next(), granted: true };
+                self.core.handle_message(voter, Message::PreVoteReply(m)).unwrap();
                 self.turn();
             }
         }
@@ -117,13 +107,8 @@ impl Solo {
         for voter in voters {
             let term = self.core.term();
             if self.core.role() == Role::Candidate && voter != NodeId(1) {
-                let m = RequestVoteReply {
-                    term,
-                    granted: true,
-                };
-                self.core
-                    .handle_message(voter, Message::RequestVoteReply(m))
-                    .unwrap();
+                let m = RequestVoteReply { term, granted: true };
+                self.core.handle_message(voter, Message::RequestVoteReply(m)).unwrap();
             }
         }
         self.turn();
@@ -149,10 +134,8 @@ impl Solo {
         self.core.poll_ready(&mut ready);
         self.hard.extend(ready.hard_state);
         self.disk.write(&mut ready);
-        self.sent
-            .extend(ready.messages.drain(..).map(|(to, m)| (to.0, m)));
-        self.reads
-            .extend(ready.reads.drain(..).map(|(id, o)| (id.0, o)));
+        self.sent.extend(ready.messages.drain(..).map(|(to, m)| (to.0, m)));
+        self.reads.extend(ready.reads.drain(..).map(|(id, o)| (id.0, o)));
         self.events.append(&mut ready.events);
         let last = ready.committed_entries.last().map(|e| e.id.index);
         self.applied.append(&mut ready.committed_entries);
@@ -190,11 +173,7 @@ impl Solo {
 
     /// As [`Solo::take`], for one receiver.
     pub(crate) fn take_for(&mut self, to: u64) -> Vec<Message> {
-        self.take()
-            .into_iter()
-            .filter(|(n, _)| *n == to)
-            .map(|(_, m)| m)
-            .collect()
+        self.take().into_iter().filter(|(n, _)| *n == to).map(|(_, m)| m).collect()
     }
 
     pub(crate) fn step(&mut self, from: u64, message: Message) {
@@ -210,10 +189,7 @@ impl Solo {
     }
 
     pub(crate) fn propose(&mut self, data: &str) -> LogId {
-        let id = self
-            .core
-            .handle_proposal(Bytes::from(data.to_owned()))
-            .unwrap();
+        let id = self.core.handle_proposal(Bytes::from(data.to_owned())).unwrap();
         self.turn();
         id
     }
@@ -235,97 +211,54 @@ impl Solo {
 pub(crate) fn append(term: u64, prev: LogId, commit: u64, entries: &[(u64, u64)]) -> Message {
     let entries = entries.iter().map(|(t, i)| entry(*t, *i)).collect();
     let (term, commit) = (Term(term), Index(commit));
-    Message::AppendEntries(AppendEntries {
-        term,
-        prev,
-        commit,
-        entries,
-    })
+    Message::AppendEntries(AppendEntries { term, prev, commit, entries })
 }
 
 pub(crate) fn accepted(term: u64, matched: u64) -> Message {
-    let outcome = AppendOutcome::Accepted {
-        matched: Index(matched),
-    };
-    Message::AppendEntriesReply(AppendEntriesReply {
-        term: Term(term),
-        outcome,
-    })
+    let outcome = AppendOutcome::Accepted { matched: Index(matched) };
+    Message::AppendEntriesReply(AppendEntriesReply { term: Term(term), outcome })
 }
 
 pub(crate) fn rejected(term: u64, prev: u64, hint: LogId, last: u64) -> Message {
-    let outcome = AppendOutcome::Rejected {
-        prev: Index(prev),
-        hint,
-        last: Index(last),
-    };
-    Message::AppendEntriesReply(AppendEntriesReply {
-        term: Term(term),
-        outcome,
-    })
+    let outcome = AppendOutcome::Rejected { prev: Index(prev), hint, last: Index(last) };
+    Message::AppendEntriesReply(AppendEntriesReply { term: Term(term), outcome })
 }
 
 pub(crate) fn stale(term: u64) -> Message {
     let outcome = AppendOutcome::Stale;
-    Message::AppendEntriesReply(AppendEntriesReply {
-        term: Term(term),
-        outcome,
-    })
+    Message::AppendEntriesReply(AppendEntriesReply { term: Term(term), outcome })
 }
 
 pub(crate) fn heartbeat(term: u64, commit: u64, round: u64) -> Message {
-    Message::Heartbeat(Heartbeat {
-        term: Term(term),
-        commit: Index(commit),
-        round,
-    })
+    Message::Heartbeat(Heartbeat { term: Term(term), commit: Index(commit), round })
 }
 
 pub(crate) fn heartbeat_reply(term: u64, round: u64) -> Message {
-    Message::HeartbeatReply(HeartbeatReply {
-        term: Term(term),
-        round,
-    })
+    Message::HeartbeatReply(HeartbeatReply { term: Term(term), round })
 }
 
 pub(crate) fn ask_vote(term: u64, last: LogId) -> Message {
-    Message::RequestVote(RequestVote {
-        term: Term(term),
-        last,
-        transfer: false,
-    })
+    Message::RequestVote(RequestVote { term: Term(term), last, transfer: false })
 }
 
 pub(crate) fn vote(term: u64, granted: bool) -> Message {
-    Message::RequestVoteReply(RequestVoteReply {
-        term: Term(term),
-        granted,
-    })
+    Message::RequestVoteReply(RequestVoteReply { term: Term(term), granted })
 }
 
 pub(crate) fn ask_pre_vote(term: u64, last: LogId) -> Message {
-    Message::PreVote(PreVote {
-        term: Term(term),
-        last,
-    })
+    Message::PreVote(PreVote { term: Term(term), last })
 }
 
 pub(crate) fn pre_vote(term: u64, asked: u64, granted: bool) -> Message {
-    Message::PreVoteReply(PreVoteReply {
-        term: Term(term),
-        asked: Term(asked),
-        granted,
-    })
+    Message::PreVoteReply(PreVoteReply { term: Term(term), asked: Term(asked), granted })
 }
 
 /// The AppendEntries among these messages, as (prev, commit, last entry or prev).
 pub(crate) fn appends(messages: &[Message]) -> Vec<(LogId, u64, LogId)> {
     let append = |m: &Message| match m {
-        Message::AppendEntries(a) => Some((
-            a.prev,
-            a.commit.0,
-            a.entries.last().map_or(a.prev, |e| e.id),
-        )),
+        Message::AppendEntries(a) => {
+            Some((a.prev, a.commit.0, a.entries.last().map_or(a.prev, |e| e.id)))
+        }
         _ => None,
     };
     messages.iter().filter_map(append).collect()

@@ -20,13 +20,7 @@ impl Weather {
     pub(super) fn new(size: usize) -> Self {
         let cut = vec![vec![false; size]; size];
         let (frozen, stuck) = (vec![false; size], vec![false; size]);
-        Self {
-            cut,
-            frozen,
-            stuck,
-            starved: false,
-            lasts: 100,
-        }
+        Self { cut, frozen, stuck, starved: false, lasts: 100 }
     }
 
     pub(super) fn clear(&mut self) {
@@ -49,10 +43,7 @@ impl Cluster {
             self.weather.clear();
         }
         let any = self.random.below(self.size());
-        let victim = self
-            .leader()
-            .filter(|_| self.random.permille(600))
-            .unwrap_or(any);
+        let victim = self.leader().filter(|_| self.random.permille(600)).unwrap_or(any);
         match self.random.below(12) {
             0..2 => self.weather.clear(),
             2..4 => {
@@ -80,9 +71,7 @@ impl Cluster {
     }
 
     fn split(&mut self) {
-        let side: Vec<bool> = (0..self.size())
-            .map(|_| self.random.permille(500))
-            .collect();
+        let side: Vec<bool> = (0..self.size()).map(|_| self.random.permille(500)).collect();
         for (from, row) in self.weather.cut.iter_mut().enumerate() {
             for (to, cut) in row.iter_mut().enumerate() {
                 *cut |= side[from] != side[to];

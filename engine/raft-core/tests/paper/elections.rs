@@ -12,10 +12,7 @@ use crate::common::solo::{
 };
 
 fn pre_voting() -> Config {
-    Config {
-        pre_vote: true,
-        ..config()
-    }
+    Config { pre_vote: true, ..config() }
 }
 
 /// 3.3: "if one server's current term is smaller than the other's, then it updates its current term
@@ -24,20 +21,14 @@ fn pre_voting() -> Config {
 fn a_larger_term_is_adopted_by_every_role() {
     let mut follower = Solo::new(&[1, 2, 3]);
     follower.step(2, heartbeat(4, 0, 0));
-    assert_eq!(
-        (follower.term(), follower.core.leader()),
-        (4, Some(NodeId(2)))
-    );
+    assert_eq!((follower.term(), follower.core.leader()), (4, Some(NodeId(2))));
 
     let mut candidate = Solo::new(&[1, 2, 3]);
     candidate.core.handle_campaign();
     candidate.turn();
     assert_eq!(candidate.core.role(), Role::Candidate);
     candidate.step(2, vote(5, false));
-    assert_eq!(
-        (candidate.term(), candidate.core.role()),
-        (5, Role::Follower)
-    );
+    assert_eq!((candidate.term(), candidate.core.role()), (5, Role::Follower));
 
     let mut leader = Solo::leader(&[1, 2, 3]);
     leader.step(2, stale(9));
@@ -66,10 +57,7 @@ fn a_request_of_a_stale_term_is_answered_and_changes_nothing() {
 #[test]
 fn a_replica_begins_as_a_follower() {
     let s = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 2], 0));
-    assert_eq!(
-        (s.core.role(), s.core.leader(), s.term()),
-        (Role::Follower, None, 2)
-    );
+    assert_eq!((s.core.role(), s.core.leader(), s.term()), (Role::Follower, None, 2));
 }
 
 /// 3.4: "A server remains in follower state as long as it receives valid RPCs from a leader or
@@ -134,10 +122,7 @@ fn one_vote_per_term_even_across_a_restart() {
     s.step(2, ask_vote(1, id(0, 0)));
     s.step(3, ask_vote(1, id(5, 5)));
     s.step(2, ask_vote(1, id(0, 0)));
-    assert_eq!(
-        s.take(),
-        [(2, vote(1, true)), (3, vote(1, false)), (2, vote(1, true))]
-    );
+    assert_eq!(s.take(), [(2, vote(1, true)), (3, vote(1, false)), (2, vote(1, true))]);
     let mut s = s.restart();
     s.step(3, ask_vote(1, id(5, 5)));
     s.step(2, ask_vote(1, id(0, 0)));
@@ -157,16 +142,9 @@ fn a_candidate_yields_to_a_leader_of_its_term_only() {
     s.step(3, append(1, id(0, 0), 0, &[]));
     assert_eq!(s.core.role(), Role::Candidate);
     s.step(3, append(2, id(0, 0), 0, &[]));
-    assert_eq!(
-        (s.core.role(), s.core.leader()),
-        (Role::Follower, Some(NodeId(3)))
-    );
+    assert_eq!((s.core.role(), s.core.leader()), (Role::Follower, Some(NodeId(3))));
     s.step(2, vote(2, true));
-    assert_eq!(
-        s.core.role(),
-        Role::Follower,
-        "a vote that comes too late elects nobody"
-    );
+    assert_eq!(s.core.role(), Role::Follower, "a vote that comes too late elects nobody");
 }
 
 /// 3.4: "if many followers become candidates at the same time, votes could be split ... each
@@ -223,14 +201,7 @@ fn a_vote_leaves_only_when_durable() {
     s.sync();
     s.turn();
     assert_eq!(s.take(), [(2, vote(3, true))]);
-    assert_eq!(
-        s.hard,
-        [HardState {
-            term: Term(3),
-            vote: Some(NodeId(2)),
-            commit: Index(0)
-        }]
-    );
+    assert_eq!(s.hard, [HardState { term: Term(3), vote: Some(NodeId(2)), commit: Index(0) }]);
 }
 
 /// 4.2.3: "if a server receives a RequestVote request within the minimum election timeout of
@@ -289,17 +260,10 @@ fn no_term_is_spent_without_a_majority_of_pre_votes() {
     assert!(s.hard.is_empty(), "asking needs no disk");
     assert!(s.take().contains(&(3, ask_pre_vote(1, id(0, 0)))));
     s.step(2, pre_vote(0, 99, true));
-    assert_eq!(
-        s.core.role(),
-        Role::PreCandidate,
-        "the answer to another question"
-    );
+    assert_eq!(s.core.role(), Role::PreCandidate, "the answer to another question");
     s.step(2, pre_vote(0, 1, true));
     assert_eq!((s.core.role(), s.term()), (Role::Candidate, 1));
-    assert_eq!(
-        s.take(),
-        [(2, ask_vote(1, id(0, 0))), (3, ask_vote(1, id(0, 0)))]
-    );
+    assert_eq!(s.take(), [(2, ask_vote(1, id(0, 0))), (3, ask_vote(1, id(0, 0)))]);
 }
 
 /// 9.6: a pre-vote disturbs nobody, and a refusal teaches the term.
@@ -310,10 +274,7 @@ fn pre_votes_change_nothing_at_the_voter_and_teach_the_asker() {
     assert_eq!(voter.take(), [(2, pre_vote(5, 3, false))]);
     voter.step(2, ask_pre_vote(8, id(7, 9)));
     voter.step(3, ask_pre_vote(8, id(7, 9)));
-    assert_eq!(
-        voter.take(),
-        [(2, pre_vote(5, 8, true)), (3, pre_vote(5, 8, true))]
-    );
+    assert_eq!(voter.take(), [(2, pre_vote(5, 8, true)), (3, pre_vote(5, 8, true))]);
     assert!(voter.hard.is_empty());
 
     let mut asker = Solo::on(pre_voting(), disk_with(&[1, 2, 3], &[2], 0));

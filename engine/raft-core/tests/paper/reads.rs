@@ -7,9 +7,7 @@ use crate::common::solo::{
 };
 
 fn ready(index: u64) -> ReadOutcome {
-    ReadOutcome::Ready {
-        index: Index(index),
-    }
+    ReadOutcome::Ready { index: Index(index) }
 }
 
 fn established() -> Solo {

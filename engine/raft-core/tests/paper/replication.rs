@@ -18,11 +18,7 @@ fn a_proposal_goes_to_every_follower() {
     assert_eq!(s.propose("a"), id(1, 2));
     let sent = s.take();
     for to in [2, 3] {
-        let to_one: Vec<_> = sent
-            .iter()
-            .filter(|m| m.0 == to)
-            .map(|m| m.1.clone())
-            .collect();
+        let to_one: Vec<_> = sent.iter().filter(|m| m.0 == to).map(|m| m.1.clone()).collect();
         assert_eq!(appends(&to_one), [(id(1, 1), 1, id(1, 2))]);
     }
 }
@@ -94,11 +90,7 @@ fn a_follower_refuses_what_does_not_follow() {
     f.step(2, append(5, id(4, 6), 0, &[(5, 7)]));
     assert_eq!(f.take(), [(2, rejected(5, 6, id(2, 3), 3))]);
     f.step(2, append(5, id(1, 3), 0, &[(5, 4)]));
-    assert_eq!(
-        f.take(),
-        [(2, rejected(5, 3, id(1, 2), 3))],
-        "the hint skips the whole term"
-    );
+    assert_eq!(f.take(), [(2, rejected(5, 3, id(1, 2), 3))], "the hint skips the whole term");
     assert_eq!(f.last(), id(2, 3));
 }
 
@@ -119,18 +111,11 @@ fn a_conflict_is_replaced_from_the_first_difference_on() {
 /// include the term of the conflicting entry": at most one probe per term, whoever has more terms.
 #[test]
 fn a_leader_finds_the_point_of_agreement_in_few_probes() {
-    let mut s = Solo::leader_on(
-        config(),
-        disk_with(&[1, 2, 3], &[1, 1, 4, 4, 5, 5, 6, 6, 6], 0),
-    );
+    let mut s = Solo::leader_on(config(), disk_with(&[1, 2, 3], &[1, 1, 4, 4, 5, 5, 6, 6, 6], 0));
     assert_eq!(appends(&s.take_for(2))[0].0, id(6, 9));
     // The follower has 1 1 1 2 2 2 3 3 3 3 3: its answer skips its term 3.
     s.step(2, rejected(7, 9, id(3, 9), 11));
-    assert_eq!(
-        appends(&s.take_for(2)),
-        [(id(1, 2), 0, id(6, 9))],
-        "ours skips 4, 5 and 6"
-    );
+    assert_eq!(appends(&s.take_for(2)), [(id(1, 2), 0, id(6, 9))], "ours skips 4, 5 and 6");
     s.step(2, accepted(7, 9));
     assert_eq!(appends(&s.take_for(2)), [(id(6, 9), 0, id(7, 10))]);
     s.step(2, accepted(7, 10));
@@ -152,15 +137,7 @@ fn repeated_and_reordered_appends_change_nothing() {
     f.step(2, whole);
     assert_eq!((f.last(), f.core.commit()), (id(1, 3), Index(2)));
     let answers: Vec<_> = f.take().into_iter().map(|(_, m)| m).collect();
-    assert_eq!(
-        answers,
-        [
-            accepted(1, 3),
-            accepted(1, 2),
-            accepted(1, 2),
-            accepted(1, 3)
-        ]
-    );
+    assert_eq!(answers, [accepted(1, 3), accepted(1, 2), accepted(1, 2), accepted(1, 3)]);
     assert_eq!(f.applied.len(), 2);
 }
 
@@ -198,11 +175,7 @@ fn a_proposal_is_lost_when_another_entry_is_committed_in_its_place() {
     assert_eq!(s.core.role(), Role::Follower);
     let lost = |s: &Solo| {
         let lost = |e: &Event| {
-            if let Event::Lost { id } = e {
-                Some(*id)
-            } else {
-                None
-            }
+            if let Event::Lost { id } = e { Some(*id) } else { None }
         };
         s.events.iter().filter_map(lost).collect::<Vec<_>>()
     };
@@ -223,10 +196,7 @@ fn an_acknowledgement_leaves_only_when_durable() {
     f.turn();
     assert_eq!(f.take(), [(2, accepted(1, 1))]);
     f.step(2, heartbeat(1, 0, 5));
-    assert!(
-        matches!(f.take()[..], [(2, Message::HeartbeatReply(_))]),
-        "entries do not delay it"
-    );
+    assert!(matches!(f.take()[..], [(2, Message::HeartbeatReply(_))]), "entries do not delay it");
     f.sync_one();
     f.turn();
     assert_eq!(f.take(), [(2, accepted(1, 2))]);
@@ -243,11 +213,7 @@ fn the_leader_sends_before_its_own_disk_is_done() {
     s.propose("a");
     assert_eq!(appends(&s.take_for(2)), [(id(1, 1), 1, id(1, 2))]);
     s.step(2, accepted(1, 2));
-    assert_eq!(
-        s.core.commit(),
-        Index(1),
-        "two of three have it, one durably"
-    );
+    assert_eq!(s.core.commit(), Index(1), "two of three have it, one durably");
     s.sync();
     s.turn();
     assert_eq!(s.core.commit(), Index(2));

@@ -15,13 +15,7 @@ fn boot(disk: &Disk) -> Result<RaftCore<Disk>, BootError> {
 #[test]
 fn a_commit_index_beyond_the_log_does_not_boot() {
     let error = boot(&disk_with(&[1, 2, 3], &[1, 1], 3)).unwrap_err();
-    assert_eq!(
-        error,
-        BootError::CommitBeyondLog {
-            commit: Index(3),
-            last: Index(2)
-        }
-    );
+    assert_eq!(error, BootError::CommitBeyondLog { commit: Index(3), last: Index(2) });
 }
 
 #[test]
@@ -29,45 +23,24 @@ fn an_entry_of_a_term_to_come_does_not_boot() {
     let disk = disk_with(&[1, 2, 3], &[1, 4], 0);
     disk.platter.borrow_mut().hard.term = Term(3);
     let error = boot(&disk).unwrap_err();
-    assert_eq!(
-        error,
-        BootError::TermBehindLog {
-            term: Term(3),
-            last: Term(4)
-        }
-    );
+    assert_eq!(error, BootError::TermBehindLog { term: Term(3), last: Term(4) });
 }
 
 #[test]
 fn a_log_whose_terms_fall_does_not_boot() {
     let disk = disk_with(&[1, 2, 3], &[1, 3, 3, 2], 0);
     disk.platter.borrow_mut().hard.term = Term(9);
-    assert_eq!(
-        boot(&disk).unwrap_err(),
-        BootError::Storage(StorageError::Corrupt)
-    );
+    assert_eq!(boot(&disk).unwrap_err(), BootError::Storage(StorageError::Corrupt));
 }
 
 #[test]
 fn bad_settings_do_not_boot() {
     assert_eq!(boot(&Disk::new(&[])).unwrap_err(), BootError::NoVoters);
     let bad = [
-        Config {
-            id: NodeId(0),
-            ..config()
-        },
-        Config {
-            heartbeat_interval_ticks: 0,
-            ..config()
-        },
-        Config {
-            election_timeout_ticks: 4,
-            ..config()
-        },
-        Config {
-            inflight_messages_max: 0,
-            ..config()
-        },
+        Config { id: NodeId(0), ..config() },
+        Config { heartbeat_interval_ticks: 0, ..config() },
+        Config { election_timeout_ticks: 4, ..config() },
+        Config { inflight_messages_max: 0, ..config() },
     ];
     for config in bad {
         let error = RaftCore::new(config, Disk::new(&[1])).unwrap_err();
@@ -101,10 +74,7 @@ fn a_state_machine_ahead_of_the_log_stops_the_replica() {
     let mut s = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1], 0));
     s.core.handle_applied(Applied(Index(3)));
     s.turn();
-    let fault = Fault::CommitBeyondLog {
-        commit: Index(3),
-        last: Index(2),
-    };
+    let fault = Fault::CommitBeyondLog { commit: Index(3), last: Index(2) };
     assert_eq!(s.events, [Event::Fault(fault)]);
 }
 
@@ -115,10 +85,7 @@ fn a_compacted_log_boots_from_its_base() {
     disk.compacted.set(2);
     let mut s = Solo::on(config(), disk);
     s.turn();
-    assert_eq!(
-        (s.core.commit(), s.core.status().applied),
-        (Index(2), Index(2))
-    );
+    assert_eq!((s.core.commit(), s.core.status().applied), (Index(2), Index(2)));
     s.elect();
     s.step(2, accepted(3, 5));
     assert_eq!(s.applied[0].id, id(2, 3));

@@ -80,10 +80,7 @@ fn a_write_vouches_only_for_what_was_not_replaced_since() {
     assert_eq!((f.take(), f.core.status().durable), (vec![], Index(0)));
     f.sync_one();
     f.turn();
-    assert_eq!(
-        (f.take(), f.core.status().durable),
-        (vec![(4, accepted(3, 1))], Index(1))
-    );
+    assert_eq!((f.take(), f.core.status().durable), (vec![(4, accepted(3, 1))], Index(1)));
 }
 
 /// Rule 7: a quorum of others commits without the leader's disk; the leader applies only what is
@@ -122,19 +119,9 @@ fn the_commit_index_alone_is_not_written() {
     f.hard.clear();
     f.step(2, heartbeat(1, 2, 0));
     f.ticks(3);
-    assert_eq!(
-        (f.core.commit(), f.hard.len(), f.disk.writes()),
-        (Index(2), 0, 0)
-    );
+    assert_eq!((f.core.commit(), f.hard.len(), f.disk.writes()), (Index(2), 0, 0));
     f.step(2, append(1, id(1, 2), 2, &[(1, 3)]));
-    assert_eq!(
-        f.hard,
-        [HardState {
-            term: Term(1),
-            vote: None,
-            commit: Index(2)
-        }]
-    );
+    assert_eq!(f.hard, [HardState { term: Term(1), vote: None, commit: Index(2) }]);
     f.step(2, append(1, id(1, 3), 2, &[(1, 4)]));
     assert_eq!(f.hard.len(), 1, "nothing but entries changed");
 }

@@ -11,11 +11,7 @@ use crate::common::solo::{
 };
 
 fn narrow() -> Config {
-    Config {
-        inflight_messages_max: 2,
-        message_bytes_max: 1,
-        ..config()
-    }
+    Config { inflight_messages_max: 2, message_bytes_max: 1, ..config() }
 }
 
 /// A leader of term 1 whose follower 2 has everything so far.
@@ -47,11 +43,7 @@ fn stale_refusals_are_ignored() {
     assert_eq!(s.take_for(2), [], "at the match: stale");
     s.step(2, rejected(1, 2, id(1, 1), 1));
     let again = appends(&s.take_for(2));
-    assert_eq!(
-        again,
-        [(id(1, 1), 1, id(1, 3))],
-        "beyond the match: resent from there"
-    );
+    assert_eq!(again, [(id(1, 1), 1, id(1, 3))], "beyond the match: resent from there");
     s.step(2, rejected(1, 2, id(1, 1), 1));
     assert_eq!(s.take_for(2), [], "the same refusal again");
 }
@@ -64,19 +56,11 @@ fn a_lost_window_recovers_within_a_heartbeat_round() {
         s.propose(data);
     }
     let lost = appends(&s.take_for(2));
-    assert_eq!(
-        lost,
-        [(id(1, 1), 1, id(1, 2)), (id(1, 2), 1, id(1, 3))],
-        "two in flight"
-    );
+    assert_eq!(lost, [(id(1, 1), 1, id(1, 2)), (id(1, 2), 1, id(1, 3))], "two in flight");
     s.ticks(2);
     s.take();
     s.step(2, heartbeat_reply(1, 0));
-    assert_eq!(
-        appends(&s.take_for(2)),
-        [(id(1, 3), 1, id(1, 3))],
-        "an empty one asks"
-    );
+    assert_eq!(appends(&s.take_for(2)), [(id(1, 3), 1, id(1, 3))], "an empty one asks");
     s.step(2, rejected(1, 3, id(1, 1), 1));
     assert_eq!(appends(&s.take_for(2)), [(id(1, 1), 1, id(1, 2))]);
     s.step(2, accepted(1, 2));
@@ -103,11 +87,7 @@ fn a_follower_below_the_base_is_sent_no_entries() {
     let mut s = Solo::leader_on(config(), disk);
     s.take();
     s.step(2, rejected(2, 3, id(0, 0), 0));
-    assert_eq!(
-        appends(&s.take_for(2))[0].0,
-        id(1, 2),
-        "the base is the last to ask about"
-    );
+    assert_eq!(appends(&s.take_for(2))[0].0, id(1, 2), "the base is the last to ask about");
     s.step(2, rejected(2, 2, id(0, 0), 0));
     s.step(2, heartbeat_reply(2, 0));
     assert_eq!(s.take_for(2), []);
@@ -128,10 +108,7 @@ fn proposals_of_one_turn_share_a_message() {
 /// Messages are cut at the limit; one entry that is larger goes alone.
 #[test]
 fn messages_are_cut_at_the_limit() {
-    let mut s = leading(Config {
-        message_bytes_max: 4,
-        ..config()
-    });
+    let mut s = leading(Config { message_bytes_max: 4, ..config() });
     for data in ["aa", "bb", "cccccc", "d"] {
         s.core.handle_proposal(Bytes::from(data)).unwrap();
     }
@@ -143,11 +120,7 @@ fn messages_are_cut_at_the_limit() {
 /// Proposals beyond the limit are refused; one is always taken when nothing is open.
 #[test]
 fn uncommitted_bytes_are_limited() {
-    let limits = Config {
-        uncommitted_bytes_max: 4,
-        entry_bytes_max: 8,
-        ..config()
-    };
+    let limits = Config { uncommitted_bytes_max: 4, entry_bytes_max: 8, ..config() };
     let mut s = leading(limits);
     let mut propose = |data: &str| {
         let result = s.core.handle_proposal(Bytes::from(data.to_owned()));
@@ -155,11 +128,7 @@ fn uncommitted_bytes_are_limited() {
         result
     };
     assert_eq!(propose("123456789"), Err(ProposeError::TooLarge));
-    assert_eq!(
-        propose("12345678"),
-        Ok(id(1, 2)),
-        "larger than the limit, but alone"
-    );
+    assert_eq!(propose("12345678"), Ok(id(1, 2)), "larger than the limit, but alone");
     assert_eq!(propose("1"), Err(ProposeError::Busy));
     s.step(2, accepted(1, 2));
     let mut propose = |data: &str| s.core.handle_proposal(Bytes::from(data.to_owned()));
@@ -172,13 +141,7 @@ fn uncommitted_bytes_are_limited() {
 #[test]
 fn committed_entries_come_in_portions() {
     let disk = disk_with(&[1, 2, 3], &[1; 10], 10);
-    let mut s = Solo::on(
-        Config {
-            committed_bytes_max: 7,
-            ..config()
-        },
-        disk,
-    );
+    let mut s = Solo::on(Config { committed_bytes_max: 7, ..config() }, disk);
     s.poll();
     assert_eq!(s.applied.len(), 2, "three bytes each");
     assert!(s.core.has_ready());
@@ -191,24 +154,14 @@ fn committed_entries_come_in_portions() {
 #[test]
 fn entries_out_of_memory_are_fetched() {
     let disk = disk_with(&[1, 2, 3], &[1; 6], 0);
-    let mut s = Solo::leader_on(
-        Config {
-            log_cache_bytes_max: 0,
-            ..config()
-        },
-        disk,
-    );
+    let mut s = Solo::leader_on(Config { log_cache_bytes_max: 0, ..config() }, disk);
     s.take();
     s.disk.fault.set(Some(StorageError::Pending));
     s.step(2, rejected(2, 6, id(0, 0), 0));
     assert_eq!(s.take_for(2), []);
     assert_eq!(s.core.next_deadline(), Some(Tick(1)));
     s.step(3, accepted(2, 7));
-    assert_eq!(
-        (s.core.commit(), s.applied.len()),
-        (Index(7), 0),
-        "applying waits too"
-    );
+    assert_eq!((s.core.commit(), s.applied.len()), (Index(7), 0), "applying waits too");
     s.disk.fault.set(None);
     s.take();
     s.ticks(1);
@@ -224,10 +177,7 @@ fn damage_stops_the_group() {
     s.disk.fault.set(Some(StorageError::Corrupt));
     s.take();
     s.step(2, rejected(2, 6, id(0, 0), 0));
-    let fault = Fault::Storage {
-        index: Index(1),
-        error: StorageError::Corrupt,
-    };
+    let fault = Fault::Storage { index: Index(1), error: StorageError::Corrupt };
     assert!(s.events.contains(&Event::Fault(fault)));
     assert_eq!(s.take(), []);
     let heartbeat = s.core.handle_message(NodeId(2), heartbeat_reply(2, 0));

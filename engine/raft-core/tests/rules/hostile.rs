@@ -14,13 +14,7 @@ use crate::common::solo::{
 };
 
 fn fault(s: &Solo) -> Option<Fault> {
-    s.events.iter().find_map(|e| {
-        if let Event::Fault(f) = e {
-            Some(*f)
-        } else {
-            None
-        }
-    })
+    s.events.iter().find_map(|e| if let Event::Fault(f) = e { Some(*f) } else { None })
 }
 
 /// Rule 2: a heartbeat carries no more than the follower acknowledged.
@@ -41,10 +35,7 @@ fn a_heartbeat_carries_what_the_follower_has() {
 fn a_follower_that_lost_data_stops() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1], 0));
     f.step(2, heartbeat(1, 3, 0));
-    let lost = Fault::CommitBeyondLog {
-        commit: Index(3),
-        last: Index(2),
-    };
+    let lost = Fault::CommitBeyondLog { commit: Index(3), last: Index(2) };
     assert_eq!(fault(&f), Some(lost));
     assert_eq!(f.take(), []);
 }
@@ -54,16 +45,10 @@ fn a_follower_that_lost_data_stops() {
 fn a_conflict_below_commit_stops_the_replica() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 1], 2));
     f.step(2, append(3, id(1, 1), 0, &[(2, 2)]));
-    assert_eq!(
-        fault(&f),
-        Some(Fault::CommittedConflict { index: Index(2) })
-    );
+    assert_eq!(fault(&f), Some(Fault::CommittedConflict { index: Index(2) }));
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 1], 2));
     f.step(2, append(3, id(2, 2), 0, &[(3, 3)]));
-    assert_eq!(
-        fault(&f),
-        Some(Fault::CommittedConflict { index: Index(2) })
-    );
+    assert_eq!(fault(&f), Some(Fault::CommittedConflict { index: Index(2) }));
 }
 
 #[test]
@@ -84,11 +69,7 @@ fn nonsense_is_refused_and_changes_nothing() {
         rejected(2, 99, id(0, 0), 0),
         heartbeat_reply(2, 1),
         ask_vote(u64::MAX, id(1, 1)),
-        Message::PreVoteReply(PreVoteReply {
-            term: huge,
-            asked: huge,
-            granted: false,
-        }),
+        Message::PreVoteReply(PreVoteReply { term: huge, asked: huge, granted: false }),
     ];
     let before = s.core.status();
     for message in nonsense {
@@ -125,12 +106,7 @@ fn append_entries() -> impl Strategy<Value = Message> {
             entry(term, index)
         };
         let entries = terms.into_iter().map(follow).collect();
-        Message::AppendEntries(AppendEntries {
-            term: Term(t),
-            prev,
-            commit: Index(c),
-            entries,
-        })
+        Message::AppendEntries(AppendEntries { term: Term(t), prev, commit: Index(c), entries })
     })
 }
 
@@ -148,18 +124,10 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         (term(), log_id()).prop_map(|(term, last)| Message::PreVote(PreVote { term, last })),
         (term(), term(), any::<bool>()).prop_map(|(term, asked, granted)| {
-            Message::PreVoteReply(PreVoteReply {
-                term,
-                asked,
-                granted,
-            })
+            Message::PreVoteReply(PreVoteReply { term, asked, granted })
         }),
         (term(), log_id(), any::<bool>()).prop_map(|(term, last, transfer)| {
-            Message::RequestVote(RequestVote {
-                term,
-                last,
-                transfer,
-            })
+            Message::RequestVote(RequestVote { term, last, transfer })
         }),
         (term(), any::<bool>()).prop_map(|(term, granted)| {
             Message::RequestVoteReply(RequestVoteReply { term, granted })
@@ -170,11 +138,7 @@ fn message() -> impl Strategy<Value = Message> {
             Message::AppendEntriesReply(AppendEntriesReply { term, outcome })
         }),
         (term(), number(), number()).prop_map(|(term, commit, round)| {
-            Message::Heartbeat(Heartbeat {
-                term,
-                commit: Index(commit),
-                round,
-            })
+            Message::Heartbeat(Heartbeat { term, commit: Index(commit), round })
         }),
         (term(), number())
             .prop_map(|(term, round)| { Message::HeartbeatReply(HeartbeatReply { term, round }) }),
@@ -182,11 +146,7 @@ fn message() -> impl Strategy<Value = Message> {
 }
 
 fn limits() -> ProptestConfig {
-    ProptestConfig {
-        cases: 1000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
