@@ -98,6 +98,9 @@ struct ClusterArgs {
     /// Before every run, wait up to so many seconds until the machine does nothing else.
     #[arg(long)]
     quiet: Option<u64>,
+    /// Repeat a run in which other processes and the hypervisor took more processors than this.
+    #[arg(long)]
+    lost_max: Option<f64>,
     /// Threads of the load generator.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -143,6 +146,7 @@ impl ClusterArgs {
             measured: Duration::from_secs(self.seconds),
             rounds: self.rounds,
             quiet: self.quiet.map(Duration::from_secs),
+            lost_max: self.lost_max,
             folder: self.dir,
         })
     }

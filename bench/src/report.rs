@@ -11,7 +11,7 @@ const CLIENT_BUSY: f64 = 0.9;
 pub(crate) fn print(runs: &[Run], disk: &[DiskRate]) {
     println!();
     println!(
-        "{:<26} {:>5} {:>10} {:>19} {:>9} {:>9} {:>7} {:>10} {:>7} {:>6} {:>8}",
+        "{:<26} {:>5} {:>10} {:>19} {:>9} {:>9} {:>7} {:>10} {:>7} {:>6} {:>6} {:>8}",
         "system",
         "depth",
         "ops/s",
@@ -22,6 +22,7 @@ pub(crate) fn print(runs: &[Run], disk: &[DiskRate]) {
         "ops/cpu-s",
         "client",
         "other",
+        "stolen",
         "x disk"
     );
     let durable = median(disk.iter().map(|d| d.per_second));
@@ -43,17 +44,16 @@ pub(crate) fn print(runs: &[Run], disk: &[DiskRate]) {
         let mark = if client > CLIENT_BUSY { "*" } else { " " };
         print!("{client:>6.2}{mark} ");
         print!("{:>6.2} ", median(of(|r| r.other_cores)));
+        print!("{:>6.2} ", median(of(|r| r.stolen_cores)));
         let of_disk = median(rate.iter().copied()) / durable.max(1.0);
         println!("{of_disk:>8.2}");
     }
-    let steal: f64 = runs.iter().map(|r| r.steal_seconds).sum();
     println!();
-    println!("medians of the rounds; cores, client, other: processors that the servers, the load");
+    println!("medians of the rounds; cores, client, other, stolen: processors that the servers,");
+    println!("the load, everything else and the hypervisor took;");
     println!(
-        "and everything else kept busy; x disk: operations per durable 4 KiB write of this disk,"
+        "x disk: operations per durable 4 KiB write of this disk, one at a time ({durable:.0}/s)"
     );
-    println!("one at a time ({durable:.0}/s)");
-    println!("stolen by the hypervisor during all runs: {steal:.2} s");
     if runs.iter().any(|r| r.client_cores > CLIENT_BUSY) {
         println!(
             "*: the load generator was about as busy as it can be and may be what was measured"

@@ -9,10 +9,13 @@ use crate::error::BenchError;
 use crate::limits::{self, DiskRate};
 use crate::load::{self, Measured, Op, Plan};
 use crate::machine::{self, Machine};
-use crate::peers::{FlaredbOptions, Peer};
+use crate::peers::{FlaredbOptions, Peer, Running};
 use crate::process::Scratch;
 use crate::report;
 use crate::suites::limits::print_disk;
+
+/// How often a run is repeated when it was disturbed; the last one counts, with what disturbed it.
+const ATTEMPTS_MAX: usize = 8;
 
 /// What to measure.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub(crate) struct ClusterPlan {
     pub(crate) measured: Duration,
     pub(crate) rounds: usize,
     pub(crate) quiet: Option<Duration>,
+    pub(crate) lost_max: Option<f64>,
     pub(crate) folder: PathBuf,
 }
 
@@ -54,8 +58,8 @@ pub(crate) struct Run {
     pub(crate) client_cores: f64,
     /// Processors that everything else on the machine kept busy on average.
     pub(crate) other_cores: f64,
-    /// Seconds that the hypervisor took away meanwhile.
-    pub(crate) steal_seconds: f64,
+    /// Processors that the hypervisor took away on average.
+    pub(crate) stolen_cores: f64,
 }
 
 /// Everything `bench cluster` found.
@@ -111,21 +115,7 @@ fn measure(
     let scratch = Scratch::new(&plan.folder, "cluster")?;
     let running = peer.start(scratch.path(), &plan.flaredb)?;
     for &depth in &plan.depths {
-        if plan.quiet.is_some_and(|patience| !machine::wait_until_quiet(patience)) {
-            println!("round {round}  the machine is busy with something else");
-        }
-        let load = Plan {
-            op: plan.op,
-            clients: plan.clients,
-            depth,
-            value_bytes: plan.value_bytes,
-            keys: plan.keys,
-            threads: plan.threads,
-            warmup: Duration::from_secs(1),
-            measured: plan.measured,
-        };
-        let measured = load::run(&running.target, &load, || running.cpu_seconds())?;
-        let run = figures(peer, depth, round, &measured);
+        let run = undisturbed(plan, peer, depth, round, &running)?;
         println!(
             "round {round}  {:<26} depth {depth:<3} {:>9.0}/s  p50 {:>7.3} ms  p99 {:>7.3} ms",
             peer.title(),
@@ -136,6 +126,40 @@ fn measure(
         runs.push(run);
     }
     Ok(())
+}
+
+/// One run; again, if others took too much of the processors meanwhile.
+fn undisturbed(
+    plan: &ClusterPlan,
+    peer: Peer,
+    depth: usize,
+    round: usize,
+    running: &Running,
+) -> Result<Run, BenchError> {
+    let load = Plan {
+        op: plan.op,
+        clients: plan.clients,
+        depth,
+        value_bytes: plan.value_bytes,
+        keys: plan.keys,
+        threads: plan.threads,
+        warmup: Duration::from_secs(1),
+        measured: plan.measured,
+    };
+    let mut attempt = 1;
+    loop {
+        if plan.quiet.is_some_and(|patience| !machine::wait_until_quiet(patience)) {
+            println!("round {round}  the machine is busy with something else");
+        }
+        let measured = load::run(&running.target, &load, || running.cpu_seconds())?;
+        let run = figures(peer, depth, round, &measured);
+        let lost = run.other_cores + run.stolen_cores;
+        if plan.lost_max.is_none_or(|max| lost <= max) || attempt == ATTEMPTS_MAX {
+            return Ok(run);
+        }
+        println!("round {round}  {:<26} disturbed: others took {lost:.2} cores", peer.title());
+        attempt += 1;
+    }
 }
 
 fn figures(peer: Peer, depth: usize, round: usize, measured: &Measured) -> Run {
@@ -152,6 +176,6 @@ fn figures(peer: Peer, depth: usize, round: usize, measured: &Measured) -> Run {
         per_cpu_second: measured.ops as f64 / measured.server_cpu.max(0.01),
         client_cores: measured.client_cpu / seconds,
         other_cores: measured.other_cpu / seconds,
-        steal_seconds: measured.steal,
+        stolen_cores: measured.steal / seconds,
     }
 }
