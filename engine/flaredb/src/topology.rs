@@ -1,4 +1,5 @@
-//! The cluster as clients are told of it: who owns which slots. Only leaders own slots.
+//! The cluster as clients are told of it: who owns which slots. Leaders own slots; between leaders the node
+//! that is asked does.
 
 use engine::{GroupId, GroupSpec, NodeId, NodeSpec, NodeView};
 
@@ -13,8 +14,8 @@ pub(crate) struct Owned {
     pub(crate) node: NodeId,
 }
 
-/// Who owns what, in the order of slots. Slots whose group has no known leader with a client address
-/// are left out; neighbouring ranges of one node are joined.
+/// Who owns what, in the order of slots; neighbouring ranges of one node are joined. Slots of nodes that do
+/// not serve clients are left out.
 pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
     let mut owners: Vec<Owned> = Vec::new();
     for group in view.groups() {
@@ -37,21 +38,28 @@ pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
     owners
 }
 
-/// Who is to be asked for a group: its leader. A node hears nothing of the leaders of groups that it has
-/// no replica of: then a replica that can be reached, which knows.
-pub(crate) fn owner(view: &NodeView, group: &GroupSpec) -> Option<NodeId> {
-    let leader = view.leader(group.id);
-    if leader.is_some() || group.replicas.contains(&view.node()) {
-        return leader;
+/// Who leads a group, as far as is known here and as far as it can be reached. A node hears nothing of the
+/// leaders of groups that it has no replica of: then a replica that can be reached stands for them.
+fn leader(view: &NodeView, group: &GroupSpec) -> Option<NodeId> {
+    if group.replicas.contains(&view.node()) {
+        return view.leader(group.id).filter(|node| view.is_connected(*node));
     }
-    let reachable = group.replicas.iter().find(|node| view.is_connected(**node));
-    reachable.or(group.replicas.first()).copied()
+    group.replicas.iter().copied().find(|node| view.is_connected(*node))
 }
 
-/// The other node that is to be asked for a group, if one is.
+/// Who is to be asked for a group: its leader, and between leaders this node if it has a replica, which
+/// lets requests wait for the next one. Clients give up on a cluster whose slots are not all owned.
+fn owner(view: &NodeView, group: &GroupSpec) -> Option<NodeId> {
+    let here = group.replicas.contains(&view.node());
+    leader(view, group).or(if here { Some(view.node()) } else { group.replicas.first().copied() })
+}
+
+/// The other node that leads a group, if one does and can be reached.
 pub(crate) fn elsewhere(view: &NodeView, group: GroupId) -> Option<NodeId> {
-    let known = view.leader(group).or_else(|| owner(view, spec_of(view, group)?));
-    known.filter(|node| *node != view.node())
+    if view.leader(group) == Some(view.node()) {
+        return None;
+    }
+    leader(view, spec_of(view, group)?).filter(|node| *node != view.node())
 }
 
 fn spec_of(view: &NodeView, group: GroupId) -> Option<&GroupSpec> {
@@ -60,7 +68,8 @@ fn spec_of(view: &NodeView, group: GroupId) -> Option<&GroupSpec> {
 
 /// Whether a group may be asked here: it is led here, or nobody leads it yet and this node may come to.
 pub(crate) fn may_answer(view: &NodeView, group: &GroupSpec) -> bool {
-    owner(view, group).is_none_or(|node| node == view.node())
+    group.replicas.contains(&view.node())
+        && leader(view, group).is_none_or(|node| node == view.node())
 }
 
 /// The nodes that serve clients.
@@ -105,16 +114,23 @@ pub(crate) struct Health {
 impl Health {
     /// What this node sees now.
     pub(crate) fn of(view: &NodeView, slots: SlotMap) -> Self {
-        let owners = owners(view, slots);
-        let count = |owned: &Owned| owned.last - owned.first + 1;
-        let mut leaders: Vec<NodeId> = owners.iter().map(|o| o.node).collect();
+        let mut health = Self { assigned: 0, reachable: 0, leaders: 0 };
+        let mut leaders: Vec<NodeId> = Vec::new();
+        for group in view.groups() {
+            let length = slots.range_of(group.id).map_or(0, |range| range.len() as u16);
+            let leader = leader(view, group);
+            if leader.is_some() || view.leader(group.id).is_some() {
+                health.assigned += length;
+            }
+            if let Some(node) = leader.filter(|node| client_addr(view, *node).is_some()) {
+                health.reachable += length;
+                leaders.push(node);
+            }
+        }
         leaders.sort_unstable();
         leaders.dedup();
-        Self {
-            assigned: owners.iter().map(count).sum(),
-            reachable: owners.iter().filter(|o| view.is_connected(o.node)).map(count).sum(),
-            leaders: leaders.len(),
-        }
+        health.leaders = leaders.len();
+        health
     }
 
     /// Whether every slot has a leader that can be reached.

@@ -244,7 +244,7 @@ fn a_scan_walks_the_groups_led_here() {
 }
 
 #[test]
-fn slots_shards_and_nodes_agree_and_name_leaders_only() {
+fn slots_shards_and_nodes_agree_and_leave_no_slot_out() {
     let mut host = Host::new(4);
     host.view.note_leader(GroupId(2), Some(OTHER));
     host.view.note_leader(GroupId(4), None);
@@ -256,16 +256,17 @@ fn slots_shards_and_nodes_agree_and_name_leaders_only() {
     let other = slots[1].split('\'').nth(3).unwrap().to_owned();
     assert_eq!(slots[0], format!("[:0 :4095 ['127.0.0.1' :7001 '{me}' []]]"));
     assert_eq!(slots[1], format!("[:4096 :8191 ['127.0.0.1' :7002 '{other}' []]]"));
-    assert_eq!(slots[2], format!("[:8192 :12287 ['127.0.0.1' :7001 '{me}' []]]"));
+    // Group 4 has no leader: whoever is asked lets requests wait for one.
+    assert_eq!(slots[2], format!("[:8192 :16383 ['127.0.0.1' :7001 '{me}' []]]"));
     assert_eq!(slots.len(), 3);
     let nodes = client.text(&mut host, "CLUSTER NODES");
     let mine =
-        format!("{me} 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-4095 8192-12287");
+        format!("{me} 127.0.0.1:7001@17001 myself,master - 0 0 1 connected 0-4095 8192-16383");
     assert!(nodes.contains(&mine), "{nodes}");
     let theirs = format!("{other} 127.0.0.1:7002@17002 master - 0 0 2 connected 4096-8191");
     assert!(nodes.contains(&theirs), "{nodes}");
     let shards = client.text(&mut host, "CLUSTER SHARDS");
-    assert!(shards.starts_with("[['slots' [:0 :4095 :8192 :12287] 'nodes' "), "{shards}");
+    assert!(shards.starts_with("[['slots' [:0 :4095 :8192 :16383] 'nodes' "), "{shards}");
     assert!(client.text(&mut host, "CLUSTER INFO").contains("cluster_state:fail"));
     host.view.note_leader(GroupId(4), Some(OTHER));
     assert!(client.text(&mut host, "CLUSTER INFO").contains("cluster_state:ok"));

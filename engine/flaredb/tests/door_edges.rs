@@ -246,3 +246,19 @@ fn a_command_longer_than_anybody_waits_for_is_refused_in_words() {
     );
     assert!(client.closed);
 }
+
+#[test]
+fn a_leader_that_is_gone_is_not_named() {
+    let mut host = Host::new(2);
+    host.view.note_leader(GroupId(2), Some(OTHER));
+    let mut client = host.connect();
+    assert_eq!(client.text(&mut host, "GET foo"), "-MOVED 12182 127.0.0.1:7002");
+    host.view.note_connected(OTHER, false);
+    client.feed(&host, b"SET foo 1\r\n");
+    let (group, _, ticket) = take(&mut client);
+    assert_eq!(group, GroupId(2));
+    client.settle(&host, ticket, Err(RequestError::NotLeader { leader: OTHER }));
+    assert!(finish(&mut client, &mut host).starts_with("-CLUSTERDOWN "));
+    assert!(client.text(&mut host, "CLUSTER SLOTS").contains(":0 :16383 ['127.0.0.1' :7001 "));
+    assert!(client.text(&mut host, "CLUSTER INFO").contains("cluster_slots_ok:8192"));
+}

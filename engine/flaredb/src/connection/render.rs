@@ -64,7 +64,8 @@ pub(super) fn error(
     counters: &DoorCounters,
 ) {
     let moved_to = match *error {
-        RequestError::NotLeader { leader } => Some(leader),
+        // Clients give up on a node that is gone sooner than on a group without a leader.
+        RequestError::NotLeader { leader } => Some(leader).filter(|node| view.is_connected(*node)),
         RequestError::UnknownGroup(group) => elsewhere(view, group),
         _ => None,
     };
