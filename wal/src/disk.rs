@@ -26,12 +26,20 @@ pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> 
     OpenError::Io { action, path: path.to_owned(), source }
 }
 
-/// Makes the folder, durably, and locks it for as long as the file lives.
-pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
+/// Makes the folder with all above it, durably: a name lives in the folder above.
+fn make(dir: &Path) -> Result<(), OpenError> {
+    let missing = dir.ancestors().take_while(|dir| !dir.exists()).count();
     fs::create_dir_all(dir).map_err(|error| io_error("create", dir, error))?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    for parent in dir.ancestors().skip(1).take(missing.max(1)) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         sync_dir(parent).map_err(|error| io_error("flush", parent, error))?;
     }
+    Ok(())
+}
+
+/// Makes the folder and locks it for as long as the file lives.
+pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
+    make(dir)?;
     let path = dir.join("LOCK");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| io_error("create", &path, error))?;
@@ -70,17 +78,41 @@ pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
-/// The segment files of a folder, read past the page cache and only after they were flushed: what
-/// a killed
-/// process left in the cache and the device does not have must not be seen (nor lost later).
+/// Waits until no direct write to the file is under way, then flushes it. A killed process leaves
+/// writes behind that the device still works on. They must end before anything is read, or they
+/// change what was proven; and what they wrote must not be believed before it is durable.
+///
+/// Whether the file system could wait: without that a file may still change under its next user.
+fn settle(path: &Path) -> io::Result<bool> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    // Asks for a block that is there already. The file systems with direct writes (ext4, xfs, f2fs)
+    // first let those in flight come to their end; that is all it is for, so a full disk is fine.
+    let block = BLOCK_BYTES as libc::off_t;
+    // SAFETY: the descriptor is open for the whole call; fallocate touches no memory.
+    let done =
+        unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, block) == 0 };
+    let error = if done { None } else { io::Error::last_os_error().raw_os_error() };
+    file.sync_all()?;
+    Ok(matches!(error, None | Some(libc::ENOSPC | libc::EDQUOT)))
+}
+
+/// The segment files of a folder. They are read past the page cache and only after they were
+/// settled and flushed: what a killed process left behind and the device does not have must not be
+/// seen (nor lost later).
 pub(crate) struct Folder {
     dir: PathBuf,
     open: Option<(SegmentId, File)>,
+    settled: bool,
 }
 
 impl Folder {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), open: None }
+        Self { dir: dir.to_owned(), open: None, settled: true }
+    }
+
+    /// Whether nothing that an earlier process began can change a file any more.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.settled
     }
 
     fn file(&mut self, segment: SegmentId) -> Result<&File, OpenError> {
@@ -92,7 +124,6 @@ impl Folder {
                 Some(libc::EINVAL) => OpenError::NoDirectIo { dir: self.dir.clone() },
                 _ => io_error("open", &path, error),
             })?;
-            file.sync_all().map_err(|error| io_error("flush", &path, error))?;
             self.open = Some((segment, file));
         }
         match &self.open {
@@ -111,6 +142,8 @@ impl Medium for Folder {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             if let Some(segment) = name.to_str().and_then(SegmentId::from_file_name) {
+                let path = entry.path();
+                self.settled &= settle(&path).map_err(|error| io_error("flush", &path, error))?;
                 found.push((segment, entry.metadata().map_err(failed)?.len()));
             }
         }
@@ -153,10 +186,9 @@ impl Segments {
                 return None;
             }
             // SAFETY: a segment file keeps its length for ever, and a reader only looks at places
-            // behind
-            // the durable prefix, which no write of ours touches again. The folder is locked
-            // against
-            // other writers; damage from outside shows in the checksums.
+            // of the durable prefix, which no write of ours touches again. The folder is locked
+            // against other writers; damage from outside shows in the checksums, which are taken
+            // of a copy.
             let map = unsafe { Mmap::map(&file) }.ok()?;
             // Neighbours of a page may be under a direct write: do not read them ahead.
             map.advise(Advice::Random).ok()?;
@@ -176,3 +208,6 @@ impl Segments {
         Some(blocks.bytes()[skip..skip + len].to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,13 +147,15 @@ fn check(entries: &GroupLog, index: Index) -> Result<(), StorageError> {
     }
 }
 
-/// The entry at the start of `bytes`, if it is this one and undamaged.
+/// The entry at the start of `bytes`, if it is this one and undamaged. The checksum is taken of the
+/// copy: a map may change between two looks.
 fn parse(bytes: &[u8], group: GroupId, id: LogId) -> Option<Entry> {
     let head = RecordHeader::read(bytes).filter(RecordHeader::is_intact)?;
-    let data = bytes.get(RECORD_HEADER_BYTES..)?.get(..head.data_len as usize)?;
     let ours = head.kind == RecordKind::Entry as u8 && head.group == group.0 && head.id() == id;
-    if !ours || !head.holds(data) {
-        return None;
-    }
-    Some(Entry { id, kind: head.entry_kind()?, data: Bytes::copy_from_slice(data) })
+    let data = bytes.get(RECORD_HEADER_BYTES..)?.get(..head.data_len as usize).filter(|_| ours)?;
+    let data = Bytes::copy_from_slice(data);
+    if head.holds(&data) { Some(Entry { id, kind: head.entry_kind()?, data }) } else { None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,9 +88,10 @@ impl Wal {
     fn open_with(config: WalConfig, workshop: Workshop) -> Result<(Self, Recovered), OpenError> {
         config.check()?;
         let lock = disk::lock(&config.dir)?;
-        let survey = recover(&mut Folder::new(&config.dir), config.store, config.core)?;
+        let mut folder = Folder::new(&config.dir);
+        let survey = recover(&mut folder, config.store, config.core)?;
         let recovered = recovered(&survey);
-        let spares = start_spares(&config, &survey, workshop)
+        let spares = start_spares(&config, &survey, folder.is_settled(), workshop)
             .map_err(|error| disk::io_error("start a thread for", &config.dir, error))?;
         let setup = Setup {
             store: config.store,
@@ -333,6 +334,8 @@ impl Drop for Wal {
         let mut log = self.shared.log.borrow_mut();
         if log.writer().in_flight() > 0 {
             log.writer_mut().leak();
+            // Nor may the numbers of these files go to others before the kernel has looked at them.
+            std::mem::take(&mut self.files).into_iter().for_each(std::mem::forget);
         }
     }
 }
@@ -355,12 +358,18 @@ fn recovered(survey: &Survey) -> Recovered {
     }
 }
 
-/// Files that were made and never used serve first; what else is no part of the log is removed.
-fn start_spares(config: &WalConfig, survey: &Survey, workshop: Workshop) -> io::Result<Spares> {
+/// Files that were made and never used serve first; what else is no part of the log is removed. So
+/// are all of them when an earlier process may still write to them.
+fn start_spares(
+    config: &WalConfig,
+    survey: &Survey,
+    settled: bool,
+    workshop: Workshop,
+) -> io::Result<Spares> {
     let (mut adopt, mut remove) = (VecDeque::new(), Vec::new());
     let mut last = survey.tail.segment;
     for leftover in &survey.leftovers {
-        if leftover.clean && leftover.bytes == config.segment_bytes {
+        if settled && leftover.clean && leftover.bytes == config.segment_bytes {
             adopt.push_back(leftover.segment);
         } else {
             remove.push(leftover.segment);
