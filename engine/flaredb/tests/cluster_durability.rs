@@ -35,9 +35,16 @@ fn segments_are_opened_past_the_cache_and_written_through_the_ring() {
     let mut cluster = Cluster::prepare("strace");
     let trace = cluster.data(1).with_extension("strace");
     let start = cluster.command(1);
+    // -D: the node is our child and strace its follower, so that killing the child ends both.
     let mut traced = Command::new(strace);
     traced
-        .args(["-f", "-e", "trace=openat,io_uring_setup,write,pwrite64,fsync,fdatasync", "-o"])
+        .args([
+            "-D",
+            "-f",
+            "-e",
+            "trace=openat,io_uring_setup,write,pwrite64,fsync,fdatasync",
+            "-o",
+        ])
         .arg(&trace)
         .arg(start.get_program())
         .args(start.get_args());

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -23,6 +23,14 @@ impl Process {
     /// Starts a command with its output going to a file.
     pub(crate) fn spawn(mut command: Command, log: &Path) -> Self {
         let file = File::create(log).unwrap();
+        // SAFETY: between fork and exec only this one system call is made. It has the child killed
+        // when the test's thread ends, so that nothing stays behind even if the test is aborted.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
