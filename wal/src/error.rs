@@ -258,16 +258,16 @@ pub enum AppendError {
         /// Bytes waiting.
         pending: usize,
     },
-    /// No new segment can be made and too much waits already. State unchanged; appends resume by
+    /// The next segment is not ready and too much waits already. State unchanged; appends resume by
     /// themselves.
     #[error(
-        "no new segment can be made (error {os_error}) and {pending} bytes wait; check the data \
-         folder, appends then resume by themselves"
+        "no new segment is ready (error {os_error}) and {pending} bytes wait; check the data \
+         folder and its disk, appends then resume by themselves"
     )]
     NoSegment {
         /// Bytes waiting.
         pending: usize,
-        /// The error number of the last attempt.
+        /// The error number of the last attempt to make one; `EAGAIN` while the first is under way.
         os_error: i32,
     },
 }

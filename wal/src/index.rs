@@ -6,6 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use raft_core::{GroupId, HardState, Index, LogId, Term};
 
 use crate::batch::records;
+use crate::op::NUMBER_END;
 use crate::record::{GroupState, RecordHeader, RecordKind};
 
 /// Entries of one chunk.
@@ -139,6 +140,9 @@ impl GroupLog {
 
     fn push(&mut self, id: LogId, place: Place) -> Result<(), Index> {
         let index = id.index.0;
+        if !(1..NUMBER_END).contains(&index) {
+            return Err(self.last().next());
+        }
         if self.len == 0 || index <= self.first {
             self.truncate(0);
             self.first = index;
@@ -148,7 +152,9 @@ impl GroupLog {
             self.truncate((index - self.first) as usize);
         }
         if self.len % CHUNK == 0 {
-            self.places.push(Vec::new());
+            // Small groups grow as they go, large ones take a chunk at once.
+            let room = if self.places.is_empty() { 0 } else { CHUNK };
+            self.places.push(Vec::with_capacity(room));
         }
         if let Some(chunk) = self.places.last_mut() {
             chunk.push(place.0);
@@ -227,8 +233,7 @@ impl LogIndex {
     }
 
     /// Takes in a durable batch that lies at `offset` of the segment in `slot`. The same rules
-    /// hold for a
-    /// batch that was just written and for one that recovery has proved.
+    /// hold for a batch that was just written and for one that recovery has proved.
     ///
     /// # Errors
     /// [`Misfit`] when a record does not follow its group's log.

@@ -4,7 +4,7 @@ use raft_core::{Entry, GroupId, HardState, Index};
 
 use crate::error::{AppendError, WalError};
 use crate::index::LogIndex;
-use crate::op::{Completion, Mark, SegmentId, WriteOp};
+use crate::op::{Completion, Mark, NUMBER_END, SegmentId, WriteOp};
 use crate::record::{BATCH_HEADER_BYTES, GroupState, unit_bytes};
 use crate::recover::Survey;
 use crate::writer::{FreshSegment, Setup, Writer};
@@ -87,7 +87,7 @@ impl Log {
         };
         let start = head.id.index;
         let gap = |expected, found| Err(AppendError::Gap { group, expected, found });
-        if start > next && first != next || start.0 == 0 {
+        if start > next && first != next || !(1..NUMBER_END).contains(&start.0) {
             return gap(next, start);
         }
         let mut due = start;

@@ -23,14 +23,19 @@ impl fmt::Display for SegmentId {
     }
 }
 
+/// Numbers of segments, batches, epochs and entries stay below this, so that the next one always
+/// exists whatever a file says.
+pub(crate) const NUMBER_END: u64 = 1 << 62;
+
 impl SegmentId {
-    /// The number in the name of a file, if it is the name of a segment.
+    /// The number in the name of a file, if it is the name of a segment: from 1 to 2^62 - 1.
     #[must_use]
     pub fn from_file_name(name: &str) -> Option<Self> {
         let digits = name.strip_suffix(".seg")?;
         let plain = digits.len() == 16
             && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if plain { u64::from_str_radix(digits, 16).ok().map(Self) } else { None }
+        let number = u64::from_str_radix(digits, 16).ok().filter(|_| plain)?;
+        (1..NUMBER_END).contains(&number).then_some(Self(number))
     }
 }
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::OpenError;
-use crate::op::SegmentId;
+use crate::op::{NUMBER_END, SegmentId};
 use crate::record::BLOCK_BYTES;
 
 /// First bytes of a segment file.
@@ -22,8 +22,7 @@ pub const SEGMENT_BYTES_MAX: u64 = 128 << 20;
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
 /// Blocks at the end of a segment that only a BEACON and a CLOSE batch may use, so that neither
-/// ever needs
-/// a new segment, not even on a full disk.
+/// ever needs a new segment, not even on a full disk.
 pub const RESERVED_BLOCKS: usize = 2;
 
 const _: () = assert!(size_of::<SegmentHeader>() == 128);
@@ -121,7 +120,9 @@ impl SegmentHeader {
             && header.prev_segment_id < header.segment_id
             && (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&header.segment_bytes)
             && header.segment_bytes % BLOCK_BYTES as u64 == 0
-            && header.major == FORMAT_MAJOR;
+            && header.major == FORMAT_MAJOR
+            && (1..NUMBER_END).contains(&header.base_seq)
+            && header.epoch < NUMBER_END;
         if sound {
             Ok(Head::Valid(header))
         } else {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,7 +98,8 @@ impl Spares {
         }
     }
 
-    /// A segment that has become ready, or why the oldest order failed; it is tried again.
+    /// A segment that has become ready, or why the oldest order failed, once for each reason; it is
+    /// tried again.
     pub(crate) fn poll(&mut self) -> Option<io::Result<Spare>> {
         match self.results.try_recv() {
             Ok(result) => Some(self.delivered(result)),
@@ -134,6 +136,7 @@ fn run(
     stop: &AtomicBool,
 ) {
     while let Ok(order) = orders.recv() {
+        let mut told = None;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return;
@@ -150,9 +153,11 @@ fn run(
                 // again.
                 Err(_) if matches!(order, Order::Remove(_)) => break,
                 Err(error) => {
-                    if results.send(Err(error)).is_err() {
+                    let reason = Some((error.kind(), error.raw_os_error()));
+                    if told != reason && results.send(Err(error)).is_err() {
                         return;
                     }
+                    told = reason;
                     pause(stop);
                 }
             }
@@ -200,6 +205,7 @@ fn fill(path: &std::path::Path, bytes: u64, stop: &AtomicBool) -> io::Result<()>
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
     let file = options.open(path)?;
+    claim(&file, bytes)?;
     let zeros = Blocks::zeroed(FILL_BYTES.min(bytes as usize));
     let mut at = 0;
     while at < bytes {
@@ -211,6 +217,20 @@ fn fill(path: &std::path::Path, bytes: u64, stop: &AtomicBool) -> io::Result<()>
         at += len as u64;
     }
     file.sync_all()
+}
+
+/// Claims the room: a disk that is full says so here, before it was filled to the last block over
+/// and over again.
+fn claim(file: &File, bytes: u64) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the whole call; fallocate touches no memory.
+    if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, bytes as libc::off_t) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::ENOSYS) => Ok(()),
+        _ => Err(error),
+    }
 }
 
 fn random() -> io::Result<u64> {

@@ -33,7 +33,7 @@ pub const BEACON_AFTER: Duration = Duration::from_millis(10);
 /// How often to look for a segment that a batch waits for.
 const SPARE_POLL: Duration = Duration::from_millis(2);
 
-/// While no segment can be made, appends are refused when this many bytes wait.
+/// While the next segment is not ready, appends are refused when more bytes than this wait.
 pub const STARVED_BYTES_MAX: usize = 8 << 20;
 
 /// Low bits of `user_data`: the number of the operation.
@@ -150,15 +150,14 @@ impl Wal {
         entries: &[Entry],
     ) -> Result<Mark, AppendError> {
         let mut log = self.shared.log.borrow_mut();
-        if let Some(os_error) = self.no_spare {
-            let pending = log.writer().pending_bytes();
-            if pending > STARVED_BYTES_MAX && log.writer().is_starved() {
-                let full = is_full(&io::Error::from_raw_os_error(os_error));
-                return Err(match full {
-                    true => AppendError::StorageFull { pending },
-                    false => AppendError::NoSegment { pending, os_error },
-                });
-            }
+        let pending = log.writer().pending_bytes();
+        if pending > STARVED_BYTES_MAX && log.writer().is_starved() {
+            let os_error = self.no_spare.unwrap_or(libc::EAGAIN);
+            return Err(if is_full(&io::Error::from_raw_os_error(os_error)) {
+                AppendError::StorageFull { pending }
+            } else {
+                AppendError::NoSegment { pending, os_error }
+            });
         }
         log.append(group, hard_state, entries)
     }

@@ -6,8 +6,9 @@ mod common;
 
 use std::path::Path;
 
-use common::{BLOCK, STORE, check, config, fill, flip, folder, open, patch, segments, used};
+use common::{BLOCK, STORE, check, config, entry, fill, flip, folder, open, patch, segments, used};
 use raft_core::{GroupId, Index, StorageError};
+use wal::batch::{Builder, Expected};
 use wal::uring::{Driver, DriverError};
 use wal::{OpenError, WalConfig};
 
@@ -175,6 +176,47 @@ fn a_newer_format_is_refused_and_a_compatible_one_opens() {
     rewrite_header(file, 8, &[2]);
     let error = refusal(config(dir.path())).to_string();
     assert!(error.contains("format version 2"), "{error}");
+}
+
+#[test]
+fn numbers_at_their_end_are_refused_without_a_panic() {
+    let dir = folder();
+    written(dir.path(), 3);
+    for name in [0, u64::MAX, 1 << 62] {
+        std::fs::write(dir.path().join(format!("{name:016x}.seg")), [0; 8192]).unwrap();
+    }
+    let (mut log, _) = open(dir.path());
+    check(&log.wal().reader(), 7, &[1; 3], 2000);
+    fill(&mut log, 7, 1, 4..6, 2000);
+    for index in [0, 1 << 62, u64::MAX] {
+        let refused = log.wal_mut().append(GroupId(9), None, &[entry(9, 1, index, 8)]);
+        assert!(matches!(refused, Err(wal::AppendError::Gap { .. })));
+    }
+    log.close().unwrap();
+    check(&open(dir.path()).0.wal().reader(), 7, &[1; 5], 2000);
+    let last = used(dir.path()).pop().unwrap();
+    for at in [72, 88] {
+        let before = std::fs::read(&last).unwrap();
+        for number in [u64::MAX, u64::MAX - 1, 1 << 62] {
+            rewrite_header(&last, at, &number.to_le_bytes());
+            assert!(matches!(refusal(config(dir.path())), OpenError::DamagedHeader { .. }));
+        }
+        rewrite_header(&last, at, &before[at..at + 8]);
+    }
+    check(&open(dir.path()).0.wal().reader(), 7, &[1; 5], 2000);
+}
+
+#[test]
+fn an_index_at_its_end_is_a_hole_without_a_panic() {
+    for index in [0, 1 << 62, u64::MAX] {
+        let (mut batch, mut builder) = (vec![0; 4096], Builder::default());
+        builder.push_entry(&mut batch, GroupId(1), &entry(1, 1, index, 100));
+        let expected = Expected { salt: 1, epoch: 1, batch_seq: 1, prev_chain: 0 };
+        builder.seal(&mut batch, expected, 0, 0);
+        let mut log = wal::index::LogIndex::default();
+        assert!(log.apply(0, 4096, &batch).is_err());
+        log.settle();
+    }
 }
 
 #[test]

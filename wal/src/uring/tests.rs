@@ -1,6 +1,6 @@
 //! The adapter under a disk that fails, is full or slow, and a ring that is busy.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use io_uring::IoUring;
@@ -181,6 +181,59 @@ fn a_full_disk_refuses_after_a_while_and_resumes() {
         }
         append(&mut wal, index, 100);
     }
+}
+
+#[test]
+fn memory_is_bounded_while_a_segment_takes_its_time() {
+    let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+    let go = Arc::new(AtomicU32::new(1));
+    let (gate, mut real) = (Arc::clone(&go), workshop(dir.path().to_owned(), 64 << 10));
+    let slow = move |order, stop: &AtomicBool| {
+        while gate.load(Ordering::Relaxed) == 0 && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        real(order, stop)
+    };
+    let (mut wal, _) = Wal::open_with(config(&dir), Box::new(slow)).unwrap();
+    go.store(0, Ordering::Relaxed);
+    let mut last = Mark(0);
+    let refused = (1..).find_map(|index| {
+        submit(&mut wal, &mut ring);
+        while wal.in_flight() > 0 {
+            reap(&mut wal, &mut ring, |result| result);
+        }
+        let appended = wal.append(GroupId(1), None, &[entry(index, 40_000)]);
+        appended.map(|mark| last = mark).err()
+    });
+    let expected = Some(libc::EAGAIN);
+    assert!(matches!(refused, Some(AppendError::NoSegment { os_error, .. })
+        if Some(os_error) == expected));
+    assert!(wal.pending_bytes() < STARVED_BYTES_MAX + (1 << 20));
+    go.store(1, Ordering::Relaxed);
+    while wal.durable() < last {
+        submit(&mut wal, &mut ring);
+        match wal.in_flight() {
+            0 => std::thread::sleep(Duration::from_millis(1)),
+            _ => reap(&mut wal, &mut ring, |result| result),
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_the_thread_sleeps() {
+    let dir = folder();
+    let error = Arc::new(AtomicU32::new(libc::ENOSPC as u32));
+    let mut spares =
+        Spares::start(failing(&dir, &error), Vec::new(), VecDeque::new(), SegmentId(1)).unwrap();
+    spares.order();
+    assert!(spares.wait().unwrap().is_err());
+    std::thread::sleep(Duration::from_millis(350));
+    assert!(spares.poll().is_none(), "the same reason again");
+    error.store(0, Ordering::Relaxed);
+    assert!(spares.wait().unwrap().is_ok());
+    let start = Instant::now();
+    drop(spares);
+    assert!(start.elapsed() < Duration::from_millis(50), "the end waits for a sleeping thread");
 }
 
 #[test]
