@@ -43,8 +43,10 @@ impl Buffers {
         self.inputs.pop().unwrap_or_else(|| BytesMut::with_capacity(bytes))
     }
 
-    /// Takes back an input buffer that held at most `peak` bytes at once.
-    pub(super) fn recycle_input(&mut self, buffer: BytesMut, peak: usize) {
+    /// Takes back an input buffer that held at most `peak` bytes at once. What its connection left
+    /// unread is forgotten: the next one must never see it.
+    pub(super) fn recycle_input(&mut self, mut buffer: BytesMut, peak: usize) {
+        buffer.clear();
         if peak <= INPUT_BYTES_MAX && self.inputs.len() < COUNT_MAX {
             self.inputs.push(buffer);
         }
@@ -68,6 +70,8 @@ mod tests {
             buffers.recycle_output(Vec::with_capacity(BUFFER_BYTES_MAX));
         }
         assert!(buffers.output_bytes <= OUTPUT_BYTES_MAX);
+        buffers.recycle_input(BytesMut::from(&b"unread"[..]), 6);
+        assert!(buffers.input(16).is_empty(), "one connection's bytes are no other's");
         buffers.recycle_input(BytesMut::new(), INPUT_BYTES_MAX + 1);
         assert!(buffers.inputs.is_empty());
     }
