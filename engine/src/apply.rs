@@ -35,8 +35,8 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Applies the entries in the scratch list to one group. Reads have their turn in between, where
-    /// they stood when they came.
+    /// Applies the entries in the scratch list to one group. Reads have their turn in between,
+    /// where they stood when they came.
     fn apply_run(&mut self, group: GroupId, io: &mut impl Outlet) {
         let entries = std::mem::take(&mut self.apply_scratch);
         let mut replies = std::mem::take(&mut self.replies);

@@ -127,7 +127,8 @@ impl Engine {
         Client::new(self.mesh.clone(), Arc::clone(&self.view))
     }
 
-    /// Runs something on a shard, with the shard's own handle. False if the shard has ended or is full.
+    /// Runs something on a shard, with the shard's own handle. False if the shard has ended or is
+    /// full.
     pub fn run_on(&self, shard: usize, task: impl FnOnce(&ShardHandle) + Send + 'static) -> bool {
         self.mesh.send(shard, Parcel::Task(ShardTask(Box::new(task)))).is_ok()
     }
@@ -155,7 +156,8 @@ impl Engine {
         !self.view.shards().iter().any(|s| s.failed.read() != 0)
     }
 
-    /// Ends the node: what is under way is finished or answered, the logs are closed. Blocks until done.
+    /// Ends the node: what is under way is finished or answered, the logs are closed. Blocks until
+    /// done.
     pub fn shutdown(mut self) {
         self.end();
     }
@@ -361,7 +363,8 @@ fn own_hello(index: usize, config: &EngineConfig, identity: Identity) -> Hello {
     }
 }
 
-/// The listening sockets of the node: one for peers if it has any, one for clients if it serves them.
+/// The listening sockets of the node: one for peers if it has any, one for clients if it serves
+/// them.
 fn bind(
     config: &EngineConfig,
     serve: bool,

@@ -70,7 +70,8 @@ impl EngineConfig {
         }
     }
 
-    /// A cluster of one node that talks to nobody, with this many groups: for embedding and for trying things.
+    /// A cluster of one node that talks to nobody, with this many groups: for embedding and for
+    /// trying things.
     #[must_use]
     pub fn single(data: impl Into<PathBuf>, groups: u64) -> Self {
         let node = NodeId(1);

@@ -16,7 +16,8 @@ use crate::view::NodeView;
 
 /// Unsent bytes for one client beyond which nothing more is read from it.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
-/// Unread bytes of one client beyond which it is cut off: nothing a protocol waits for is that long.
+/// Unread bytes of one client beyond which it is cut off: nothing a protocol waits for is that
+/// long.
 const INPUT_BYTES_MAX: usize = 8 << 20;
 
 struct Connection {
@@ -25,7 +26,8 @@ struct Connection {
     outstanding: usize,
     /// The protocol stopped early, or may not be fed, until outcomes or sends make room.
     held: bool,
-    /// The protocol left bytes unread: it waits for the rest of them, or for room that only it knows of.
+    /// The protocol left bytes unread: it waits for the rest of them, or for room that only it
+    /// knows of.
     stalled: bool,
     /// Fed again at the end of the turn.
     resuming: bool,
@@ -210,7 +212,8 @@ impl Connections {
             let reply_to = ReplyTo::Shard { shard: self.shard, caller };
             around.requests.push(Request { group, op, reply_to });
         }
-        // What a protocol leaves unread it waits for the rest of; more than the ring keeps never comes.
+        // What a protocol leaves unread it waits for the rest of; more than the ring keeps never
+        // comes.
         let endless = feeding && !full && input.len() >= INPUT_BYTES_MAX;
         let closing = closing || endless;
         if closing {

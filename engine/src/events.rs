@@ -17,10 +17,11 @@ impl<S: Storage> Shard<S> {
                     tracing::debug!(%group, %term, "leader is established");
                 }
                 Event::Fault(fault) => {
-                    tracing::error!(%group, ?fault, "the replica stops: its state cannot be trusted");
+                    tracing::error!(%group, ?fault, "the replica stops: it cannot be trusted");
                     self.stop_replica(group, io);
                 }
-                // Cut off here is not lost for good: the fate of a write is decided at its place in the log.
+                // Cut off here is not lost for good: the fate of a write is decided at its place in
+                // the log.
                 Event::Lost { .. } => {}
             }
         }

@@ -18,8 +18,8 @@ type Callback = Box<dyn FnOnce(Outcome)>;
 /// Something to run on a shard.
 pub(crate) struct ShardTask(pub(crate) Box<dyn FnOnce(&ShardHandle) + Send>);
 
-/// A shard, seen by code that runs on it. Requests to groups of the same shard do not leave the core;
-/// others take the mesh. Cheap to clone; keep it in a callback to go on from there.
+/// A shard, seen by code that runs on it. Requests to groups of the same shard do not leave the
+/// core; others take the mesh. Cheap to clone; keep it in a callback to go on from there.
 #[derive(Clone)]
 pub struct ShardHandle {
     shard: usize,

@@ -29,8 +29,8 @@ use crate::view::NodeView;
 const PARCELS_PER_TURN: usize = 1024;
 /// Rounds of outcomes that cause requests that cause outcomes, per turn.
 const ROUNDS_PER_TURN: usize = 4;
-/// Time that passes for Raft in one turn at most, in ticks: after a stall the frames that wait are read
-/// before their senders are found dead.
+/// Time that passes for Raft in one turn at most, in ticks: after a stall the frames that wait are
+/// read before their senders are found dead.
 const TICKS_PER_TURN_MAX: u64 = 20;
 /// How long requests under way may take to finish at shutdown.
 const DRAIN_WAIT: Duration = Duration::from_millis(500);
@@ -357,7 +357,8 @@ impl Host {
         self.work.drained && (self.is_quiet() && self.mesh.all_drained() || late)
     }
 
-    /// Ends: tells who still waits, closes the log and every socket, and leaves nothing to the kernel.
+    /// Ends: tells who still waits, closes the log and every socket, and leaves nothing to the
+    /// kernel.
     fn close(&mut self) {
         self.with_shard(|shard, io| shard.end(io));
         self.deliver();

@@ -1,7 +1,7 @@
 //! Whose a data folder is: written at the first start, checked at every other.
 //!
-//! A folder of another node or cluster must never be taken for one's own: its votes and entries would
-//! be those of a stranger.
+//! A folder of another node or cluster must never be taken for one's own: its votes and entries
+//! would be those of a stranger.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

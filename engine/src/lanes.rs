@@ -1,7 +1,7 @@
 //! The lanes of a shard: one connection to the same shard of every other node.
 //!
-//! The node with the lower id dials. Messages of a turn leave as one frame per lane. A lane that is down
-//! drops messages (Raft repeats what matters) and comes back with a growing pause.
+//! The node with the lower id dials. Messages of a turn leave as one frame per lane. A lane that is
+//! down drops messages (Raft repeats what matters) and comes back with a growing pause.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,7 +21,8 @@ const DIAL_WAIT: Duration = Duration::from_secs(1);
 /// How long a peer may leave what it was sent without any word before its lane is made anew: the
 /// way there or back is lost, whatever TCP still hopes.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
-/// Bytes for one peer that the kernel has not taken: beyond it messages wait in the outbox, then drop.
+/// Bytes for one peer that the kernel has not taken: beyond it messages wait in the outbox, then
+/// drop.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
 /// How far a lane has come.
@@ -183,8 +184,8 @@ impl Lanes {
         lane.state = State::Greeting { socket: id, session, until: now + HANDSHAKE_TIMEOUT };
     }
 
-    /// A peer dialled us and its hello was found good: answer, and the lane is up. An older connection
-    /// of the same peer gives way.
+    /// A peer dialled us and its hello was found good: answer, and the lane is up. An older
+    /// connection of the same peer gives way.
     pub(crate) fn accept(
         &mut self,
         hello: &Hello,

@@ -1,18 +1,20 @@
 //! The thread-per-core host of Raft groups: one shard per pinned core, one ring per shard.
 //!
-//! A node runs a fixed number of shards. A shard owns its groups, their state machines, its own log,
-//! its lanes to the same shard of other nodes and its share of the clients; nothing on the data path is
-//! shared or locked. All a shard does happens in turns of one loop that sleeps in its io_uring.
+//! A node runs a fixed number of shards. A shard owns its groups, their state machines, its own
+//! log, its lanes to the same shard of other nodes and its share of the clients; nothing on the
+//! data path is shared or locked. All a shard does happens in turns of one loop that sleeps in its
+//! io_uring.
 //!
 //! This is the library that FlareDB embeds. It is not a database: what is replicated is yours, as a
-//! [`StateMachine`]; how clients speak is yours, as a [`Protocol`]; or embed it and use a [`Client`]
-//! from any thread or a [`ShardHandle`] on the core itself.
+//! [`StateMachine`]; how clients speak is yours, as a [`Protocol`]; or embed it and use a
+//! [`Client`] from any thread or a [`ShardHandle`] on the core itself.
 //!
 //! ```
 #![doc = include_str!("../examples/counter.rs")]
 //! ```
 //!
-//! Where to start reading: `shard.rs` (one turn, pure), `host.rs` (the loop around it), `builder.rs`.
+//! Where to start reading: `shard.rs` (one turn, pure), `host.rs` (the loop around it),
+//! `builder.rs`.
 
 mod apply;
 mod arrivals;

@@ -1,8 +1,8 @@
 //! The mesh: how shards of a node reach each other, and how foreign threads reach a shard.
 //!
-//! One bounded queue per shard, and one eventfd that is written only when the shard sleeps. The sender
-//! pushes, fences, then looks at the sleeper's flag; the sleeper sets the flag, fences, then looks at its
-//! queue once more: one of the two always sees the other.
+//! One bounded queue per shard, and one eventfd that is written only when the shard sleeps. The
+//! sender pushes, fences, then looks at the sleeper's flag; the sleeper sets the flag, fences, then
+//! looks at its queue once more: one of the two always sees the other.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -106,7 +106,8 @@ impl Mesh {
         Ok((Self { doors: doors.into(), drained: Arc::default() }, inlets))
     }
 
-    /// Sends a parcel and wakes the shard if it sleeps. A full queue or an ended shard gives it back.
+    /// Sends a parcel and wakes the shard if it sleeps. A full queue or an ended shard gives it
+    /// back.
     pub(crate) fn send(&self, shard: usize, parcel: Parcel) -> Result<(), SendRefused> {
         let Some(door) = self.doors.get(shard) else {
             return Err(SendRefused::Ended(parcel));
@@ -185,8 +186,8 @@ impl Waker {
 
     fn wake(&self) {
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed) {
-            // Never blocks: the counter is read long before it could fill up. An error has no remedy
-            // here, and the shard still wakes at its next deadline.
+            // Never blocks: the counter is read long before it could fill up. An error has no
+            // remedy here, and the shard still wakes at its next deadline.
             let _ = (&self.eventfd).write(&1u64.to_ne_bytes());
         }
     }

@@ -1,7 +1,7 @@
 //! What goes to the log, in order, and what happens when it is durable.
 //!
-//! A full disk is no failure: units wait here, in order, until the log takes them again. Their receipts
-//! wait with them, so nothing that depends on them leaves; heartbeats and reads go on.
+//! A full disk is no failure: units wait here, in order, until the log takes them again. Their
+//! receipts wait with them, so nothing that depends on them leaves; heartbeats and reads go on.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,8 @@ use raft_core::{Entry, GroupId, HardState, Storage, Tick};
 
 use crate::shard::{Outlet, Shard};
 
-/// Payload of one unit of the log. Larger runs of entries become several units: a prefix of them is as
-/// good a log as any.
+/// Payload of one unit of the log. Larger runs of entries become several units: a prefix of them is
+/// as good a log as any.
 const UNIT_BYTES_MAX: usize = 1 << 20;
 /// Ticks between tries while the log takes nothing.
 const RETRY_TICKS: u64 = 10;

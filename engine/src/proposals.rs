@@ -1,9 +1,9 @@
 //! Requests on their way into a group, and the fate of writes (who leads, who waits, who gave up).
 //!
-//! A write whose entry is in a log is answered with the truth when its fate is learned: its own entry
-//! was applied, or **another entry was committed at its place**. That its entry was cut off here proves
-//! nothing: another replica may still hold it and be elected. What cannot be learned in time is
-//! `Uncertain`.
+//! A write whose entry is in a log is answered with the truth when its fate is learned: its own
+//! entry was applied, or **another entry was committed at its place**. That its entry was cut off
+//! here proves nothing: another replica may still hold it and be elected. What cannot be learned in
+//! time is `Uncertain`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,8 +22,8 @@ const LOG_RETRY: Duration = Duration::from_millis(100);
 const PARKED_BYTES_MAX: usize = 64 << 20;
 
 impl<S: Storage> Shard<S> {
-    /// Brings a request to the leader, if that is here; refuses it if it is elsewhere; lets it wait if
-    /// there is none, at most until `until` if it has waited before.
+    /// Brings a request to the leader, if that is here; refuses it if it is elsewhere; lets it wait
+    /// if there is none, at most until `until` if it has waited before.
     pub(crate) fn route(
         &mut self,
         group: GroupId,
@@ -175,8 +175,8 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// The caller of the entry that was just applied, if one waits; callers of entries that lost their
-    /// place to it are told so: theirs is certainly not applied, now or later.
+    /// The caller of the entry that was just applied, if one waits; callers of entries that lost
+    /// their place to it are told so: theirs is certainly not applied, now or later.
     pub(crate) fn claim(
         &mut self,
         group: GroupId,

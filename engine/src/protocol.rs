@@ -1,7 +1,8 @@
 //! Client protocols as pure transformations: bytes in, requests and bytes out.
 //!
 //! The engine owns the sockets; a protocol never sees one. It is called on the shard that holds the
-//! connection, parses, submits requests to groups (which may live on other shards) and writes answers.
+//! connection, parses, submits requests to groups (which may live on other shards) and writes
+//! answers.
 
 use bytes::BytesMut;
 use raft_core::GroupId;
@@ -15,10 +16,11 @@ pub struct Ticket(pub u64);
 
 /// One client connection's protocol.
 pub trait Protocol: 'static {
-    /// Bytes came in. Consumes what it can from the front of `input` and leaves an unfinished rest there.
+    /// Bytes came in. Consumes what it can from the front of `input` and leaves an unfinished rest
+    /// there.
     ///
-    /// Called again with more bytes; also with none, after outcomes have made room, if it stopped early
-    /// because [`Door::is_full`].
+    /// Called again with more bytes; also with none, after outcomes have made room, if it stopped
+    /// early because [`Door::is_full`].
     fn on_bytes(&mut self, input: &mut BytesMut, door: &mut Door<'_>);
 
     /// A submitted request has its outcome: exactly one per [`Door::submit`], in any order.
@@ -63,7 +65,8 @@ impl<'a> Door<'a> {
         Self { output, requests, outstanding: 0, outstanding_max: 1024, closing, view, unix_ms }
     }
 
-    /// Sends a request to a group. Its outcome comes through [`Protocol::on_outcome`], never from inside this call.
+    /// Sends a request to a group. Its outcome comes through [`Protocol::on_outcome`], never from
+    /// inside this call.
     pub fn submit(&mut self, group: GroupId, op: Op, ticket: Ticket) {
         self.requests.push((group, op, ticket));
     }

@@ -1,9 +1,11 @@
-//! Linearizable reads: all reads of a group that come in one turn share one confirmation (thesis 6.4).
+//! Linearizable reads: all reads of a group that come in one turn share one confirmation (thesis
+//! 6.4).
 //!
-//! A read also keeps its place among the writes of its leadership: it is answered after what was proposed
-//! before it and before what was proposed after it. So a caller that sends a write and a read without
-//! waiting sees its own write, and the other way round does not. When an entry proposed after a read is
-//! committed, a quorum has followed this leader since the read came: that confirms the read as well.
+//! A read also keeps its place among the writes of its leadership: it is answered after what was
+//! proposed before it and before what was proposed after it. So a caller that sends a write and a
+//! read without waiting sees its own write, and the other way round does not. When an entry
+//! proposed after a read is committed, a quorum has followed this leader since the read came: that
+//! confirms the read as well.
 
 use std::collections::VecDeque;
 

@@ -37,8 +37,8 @@ impl Completion {
 pub(crate) struct Ring {
     uring: IoUring,
     wake: RawFd,
-    /// Where the kernel puts the count of wake-ups. Leaked (8 bytes a ring): the kernel ends a ring's
-    /// operations some time after the ring is closed.
+    /// Where the kernel puts the count of wake-ups. Leaked (8 bytes a ring): the kernel ends a
+    /// ring's operations some time after the ring is closed.
     wake_count: *mut u64,
     wake_armed: bool,
 }
@@ -81,7 +81,8 @@ impl Ring {
         fill(&mut self.uring.submission())
     }
 
-    /// Whether the submission queue had no room left, so that more submissions wait for the next enter.
+    /// Whether the submission queue had no room left, so that more submissions wait for the next
+    /// enter.
     pub(crate) fn is_full(&mut self) -> bool {
         self.uring.submission().is_full()
     }

@@ -1,8 +1,8 @@
 //! The one place that knows glommio: processors, placement and pinned executors.
 //!
-//! A shard is one root future that never awaits: its turn loop blocks in the shard's own ring and never
-//! in glommio's parker, so a wake-up cannot be lost between two schedulers and a turn costs one system
-//! call. To host the shards on anything else, edit this file alone.
+//! A shard is one root future that never awaits: its turn loop blocks in the shard's own ring and
+//! never in glommio's parker, so a wake-up cannot be lost between two schedulers and a turn costs
+//! one system call. To host the shards on anything else, edit this file alone.
 
 use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 

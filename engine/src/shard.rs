@@ -1,9 +1,10 @@
 //! One shard: the groups of one core, their state machines and the requests that wait for them.
 //!
-//! Pure: it is told the time, fed with messages, requests and durability, and writes its effects to an
-//! [`Outlet`]. The host gives it a ring; the simulator gives it a made-up world.
+//! Pure: it is told the time, fed with messages, requests and durability, and writes its effects to
+//! an [`Outlet`]. The host gives it a ring; the simulator gives it a made-up world.
 //!
-//! A turn: ask for reads, then until nothing moves: send, persist, apply, look at events, answer reads.
+//! A turn: ask for reads, then until nothing moves: send, persist, apply, look at events, answer
+//! reads.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::request::{Op, Outcome, RequestError};
 use crate::state_machine::{Replies, StateMachine};
 use crate::view::NodeView;
 
-/// Polls of the raft per turn: applying releases reads, reads may come from applying; no more than this.
+/// Polls of the raft per turn: applying releases reads, reads may come from applying; no more than
+/// this.
 const POLLS_PER_TURN: usize = 4;
 
 /// Where the effects of a turn go.
@@ -64,7 +66,8 @@ pub(crate) struct WaitingRead {
     pub(crate) query: Bytes,
     pub(crate) reply_to: ReplyTo,
     /// The newest entry of this leadership when the read came: the read is answered when that is
-    /// applied and nothing proposed later is, so that a caller's requests to a group keep their order.
+    /// applied and nothing proposed later is, so that a caller's requests to a group keep their
+    /// order.
     pub(crate) floor: LogId,
 }
 
@@ -236,8 +239,9 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Campaigns for the groups that this node should lead at first and that have no leader, now that
-    /// a quorum of each can be reached. Nobody who hears a leader grants a pre-vote: it cannot disturb.
+    /// Campaigns for the groups that this node should lead at first and that have no leader, now
+    /// that a quorum of each can be reached. Nobody who hears a leader grants a pre-vote: it cannot
+    /// disturb.
     pub(crate) fn campaign_where_preferred(&mut self, connected: impl Fn(NodeId) -> bool) {
         let quorum_up =
             |r: &Replica| 2 * r.members.iter().filter(|m| connected(**m)).count() > r.members.len();

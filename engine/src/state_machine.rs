@@ -3,17 +3,18 @@
 use bytes::Bytes;
 use raft_core::LogId;
 
-/// A replicated state machine: one instance per group and node, living on one shard for its whole life.
+/// A replicated state machine: one instance per group and node, living on one shard for its whole
+/// life.
 ///
 /// It need not be `Send`: the shard's thread makes it, calls it and drops it.
 ///
 /// # Determinism
-/// `apply` sees the same entries in the same order on every replica and must come to the same state and
-/// the same replies everywhere. It reads no clock and no random source; what it needs of the outside
-/// world must be in the entry. `read` must not change what later `apply` calls do.
+/// `apply` sees the same entries in the same order on every replica and must come to the same state
+/// and the same replies everywhere. It reads no clock and no random source; what it needs of the
+/// outside world must be in the entry. `read` must not change what later `apply` calls do.
 pub trait StateMachine: 'static {
-    /// Applies committed entries in order and gives one reply each, by calling `batch.next_entry()` until it
-    /// is exhausted.
+    /// Applies committed entries in order and gives one reply each, by calling `batch.next_entry()`
+    /// until it is exhausted.
     fn apply(&mut self, batch: &mut ApplyBatch<'_>);
 
     /// Answers a query from the current state by appending to `reply`. Called when the answer is
@@ -71,7 +72,8 @@ impl<'a> ApplyBatch<'a> {
         self.entries.len() - self.next
     }
 
-    /// The next entry, and the buffer to append its reply to. The reply ends when `next_entry` is called again.
+    /// The next entry, and the buffer to append its reply to. The reply ends when `next_entry` is
+    /// called again.
     pub fn next_entry(&mut self) -> Option<(LogId, &'a Bytes, &mut Vec<u8>)> {
         if self.next > 0 && self.replies.ends.len() < self.next {
             self.replies.ends.push(self.replies.bytes.len());

@@ -1,7 +1,7 @@
 //! Connections to the peer port that have not yet said who they are.
 //!
-//! They may send one hello within five seconds and nothing else. Then they are a lane of this shard, or
-//! are handed to the shard that the hello names, or are refused.
+//! They may send one hello within five seconds and nothing else. Then they are a lane of this
+//! shard, or are handed to the shard that the hello names, or are refused.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,7 +78,7 @@ impl Strangers {
                 StrangerNews::None
             }
             Err(refusal) => {
-                tracing::warn!(from = %stranger.peer, "a connection to the peer port is refused: {refusal}");
+                tracing::warn!(from = %stranger.peer, "a stranger is refused: {refusal}");
                 self.by_socket.remove(&id);
                 sockets.close(id, false);
                 StrangerNews::Refused

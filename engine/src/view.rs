@@ -1,4 +1,5 @@
-//! What a node knows of the cluster: members, groups, leaders. Read by anyone, written by the owning shard.
+//! What a node knows of the cluster: members, groups, leaders. Read by anyone, written by the
+//! owning shard.
 //!
 //! Leaders are hints: one atomic word per group, stored by the shard that owns the replica. A stale
 //! hint costs a redirect, never a wrong answer.
@@ -47,7 +48,8 @@ pub struct NodeView {
 }
 
 impl NodeView {
-    /// A view in which no leader is known yet. `fsync` is the measured time of one durable 4 KiB write.
+    /// A view in which no leader is known yet. `fsync` is the measured time of one durable 4 KiB
+    /// write.
     #[must_use]
     pub fn new(
         node: NodeId,
@@ -123,7 +125,8 @@ impl NodeView {
             .is_some_and(|p| self.connected[p].load(Ordering::Relaxed))
     }
 
-    /// Notes whether a lane to the node is up (called by shard 0, whose lane stands for the node, and by tests).
+    /// Notes whether a lane to the node is up (called by shard 0, whose lane stands for the node,
+    /// and by tests).
     pub fn note_connected(&self, id: NodeId, up: bool) {
         if let Some(p) = self.nodes.iter().position(|n| n.id == id) {
             self.connected[p].store(up || id == self.node, Ordering::Relaxed);
@@ -155,8 +158,8 @@ impl NodeView {
     }
 }
 
-/// The shard that owns a group on a node with this many shards: the same on every node, so that lane
-/// `i` joins shard `i` with shard `i`.
+/// The shard that owns a group on a node with this many shards: the same on every node, so that
+/// lane `i` joins shard `i` with shard `i`.
 #[must_use]
 pub fn shard_of(group: GroupId, shards: usize) -> usize {
     (group.0 % shards.max(1) as u64) as usize

@@ -132,7 +132,7 @@ fn may_name_glommio(path: &str) -> bool {
 }
 
 fn may_name_io_uring(path: &str) -> bool {
-    let beside = path.contains("/tests/") || path.contains("/examples/");
+    let beside = ["/tests/", "/tests.rs", "/examples/"].iter().any(|at| path.contains(at));
     match path.split_once('/') {
         Some(("engine", rest)) => matches!(rest, "src/ring.rs" | "src/builder.rs"),
         Some(("wal" | "net", rest)) => rest.starts_with("src/uring") || beside,

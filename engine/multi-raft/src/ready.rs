@@ -8,9 +8,9 @@ use crate::receipts::Receipt;
 /// Everything one poll wants done. Reuse one value: the poll clears it and keeps its memory.
 ///
 /// Every list but `messages` names the groups in ascending order, so that lists can be merged. What
-/// one group has in `hard_states` and in `entries_to_persist` is one atomic unit. The entries of one
-/// group are consecutive, in `entries_to_persist` as in `committed_entries`; the first one to persist
-/// also truncates.
+/// one group has in `hard_states` and in `entries_to_persist` is one atomic unit. The entries of
+/// one group are consecutive, in `entries_to_persist` as in `committed_entries`; the first one to
+/// persist also truncates.
 #[derive(Debug, Default)]
 pub struct MultiReady {
     /// Messages that may leave now: one batch per node, in ascending order of node.

@@ -435,7 +435,8 @@ fn writes_of_two_leaderships_at_one_place_get_their_own_answers() {
         assert!(waited < 400, "nobody is elected");
     }
     let other = cluster.leader().unwrap();
-    // The empty entry that opens the other's term takes the first place at node 1, uncommitted there.
+    // The empty entry that opens the other's term takes the first place at node 1, uncommitted
+    // there.
     let term = cluster.members[other].shard.raft.status(GROUP).unwrap().hard.term;
     let id = LogId::new(term, Index(2));
     let entry = Entry { id, kind: raft_core::EntryKind::NoOp, data: Bytes::new() };
