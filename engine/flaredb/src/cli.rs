@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -118,7 +119,8 @@ impl StartOptions {
     }
 }
 
-/// Runs the program: the exit code is 0 if all went well, 1 if it did not, 2 if it was called wrongly.
+/// Runs the program: the exit code is 0 if all went well, 1 if it did not, 2 if it was called
+/// wrongly.
 #[must_use]
 pub fn run() -> ExitCode {
     match Cli::parse().command {
@@ -168,7 +170,10 @@ fn start(config: &Config) -> ExitCode {
         std::thread::sleep(LOOK);
     }
     if !node.is_running() {
-        eprintln!("flaredb: a core of the node has failed; see the log");
+        eprintln!(
+            "flaredb: a core of node {} has failed and the node ends; see the log",
+            config.node
+        );
         return ExitCode::FAILURE;
     }
     println!("shutting down");
@@ -192,8 +197,12 @@ fn stop_flag() -> Arc<AtomicBool> {
 }
 
 fn log_to_stderr(filter: &str) {
+    let colours = std::io::stderr().is_terminal();
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // A second subscriber is refused; the first one goes on.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
