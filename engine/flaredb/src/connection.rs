@@ -1,7 +1,7 @@
 //! A client's connection: commands in, requests to groups, replies out in the order asked.
 //!
-//! A reply that is ready while nothing before it is outstanding goes straight to the output. Otherwise it
-//! takes its place in a queue, whose front is always a request still outstanding.
+//! A reply that is ready while nothing before it is outstanding goes straight to the output.
+//! Otherwise it takes its place in a queue, whose front is always a request still outstanding.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ pub struct Connection {
     front: u64,
     /// Reads that wait for the group clock to be advanced.
     advancing: Vec<Advance>,
-    /// The latest clock that a request was stamped with: a clock set back must not reorder requests.
+    /// The latest clock that a request was stamped with: a clock set back must not reorder
+    /// requests.
     now: u64,
     budget: Budget,
     /// Bytes of finished replies in the queue.

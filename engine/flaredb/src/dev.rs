@@ -87,8 +87,8 @@ pub enum DevError {
     Load(#[from] LoadError),
 }
 
-/// Where temporary folders go: on a disk if possible, because `/tmp` may be memory, and a log in memory
-/// is neither durable nor always possible.
+/// Where temporary folders go: on a disk if possible, because `/tmp` may be memory, and a log in
+/// memory is neither durable nor always possible.
 fn temporary_root() -> PathBuf {
     let disk = Path::new("/var/tmp");
     if std::env::var_os("TMPDIR").is_none() && disk.is_dir() {

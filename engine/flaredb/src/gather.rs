@@ -55,8 +55,8 @@ impl Gather {
         self.outcomes.last().map(|(group, _)| *group)
     }
 
-    /// The failure to tell the client of. One that leaves a write's fate open goes before the others. That
-    /// a group is led elsewhere is no failure of a read: its leader answers for it.
+    /// The failure to tell the client of. One that leaves a write's fate open goes before the
+    /// others. That a group is led elsewhere is no failure of a read: its leader answers for it.
     pub(crate) fn failure(&self) -> Option<(GroupId, RequestError)> {
         let failures = self.outcomes.iter().filter_map(|(group, outcome)| match outcome {
             Err(RequestError::NotLeader { .. } | RequestError::UnknownGroup(_))

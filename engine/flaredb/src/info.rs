@@ -79,7 +79,8 @@ impl Page<'_> {
         self.server.doors().iter().map(|door| counter(door).read()).sum()
     }
 
-    /// Keys, keys with a deadline, bytes and buried keys: of groups led here, or of all replicas here.
+    /// Keys, keys with a deadline, bytes and buried keys: of groups led here, or of all replicas
+    /// here.
     fn kv_sum(&self, led_only: bool) -> [u64; 4] {
         let node = self.view.node();
         let mut sums = [0; 4];

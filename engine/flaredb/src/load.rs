@@ -61,7 +61,8 @@ struct Tally {
     errors: AtomicU64,
 }
 
-/// Drives the cluster for so long or until told to stop; prints a line each second and a table at the end.
+/// Drives the cluster for so long or until told to stop; prints a line each second and a table at
+/// the end.
 ///
 /// # Errors
 /// A connection failed.

@@ -26,8 +26,8 @@ impl SlotRange {
     }
 }
 
-/// The slot of a key: CRC16 of what is between the first `{` and the next `}`, or of the whole key if
-/// there is nothing between them (Redis Cluster specification, "Hash tags").
+/// The slot of a key: CRC16 of what is between the first `{` and the next `}`, or of the whole key
+/// if there is nothing between them (Redis Cluster specification, "Hash tags").
 #[must_use]
 pub fn slot_of(key: &[u8]) -> u16 {
     let hashed = match key.iter().position(|b| *b == b'{') {
@@ -119,8 +119,9 @@ impl SlotMap {
     }
 }
 
-/// Places groups on nodes. The first replica of the group with ordinal `k` is node `(k / shards) % nodes`, so
-/// that every shard of every node leads its share; the nodes after it hold the other replicas.
+/// Places groups on nodes. The first replica of the group with ordinal `k` is node `(k / shards) %
+/// nodes`, so that every shard of every node leads its share; the nodes after it hold the other
+/// replicas.
 #[must_use]
 pub fn placement(
     nodes: &[NodeId],

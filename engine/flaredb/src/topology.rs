@@ -1,5 +1,5 @@
-//! The cluster as clients are told of it: who owns which slots. Leaders own slots; between leaders the node
-//! that is asked does.
+//! The cluster as clients are told of it: who owns which slots. Leaders own slots; between leaders
+//! the node that is asked does.
 
 use engine::{GroupId, GroupSpec, NodeId, NodeSpec, NodeView};
 
@@ -14,8 +14,8 @@ pub(crate) struct Owned {
     pub(crate) node: NodeId,
 }
 
-/// Who owns what, in the order of slots; neighbouring ranges of one node are joined. Slots of nodes that do
-/// not serve clients are left out.
+/// Who owns what, in the order of slots; neighbouring ranges of one node are joined. Slots of nodes
+/// that do not serve clients are left out.
 pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
     let mut owners: Vec<Owned> = Vec::new();
     for group in view.groups() {
@@ -38,8 +38,9 @@ pub(crate) fn owners(view: &NodeView, slots: SlotMap) -> Vec<Owned> {
     owners
 }
 
-/// Who leads a group, as far as is known here and as far as it can be reached. A node hears nothing of the
-/// leaders of groups that it has no replica of: then a replica that can be reached stands for them.
+/// Who leads a group, as far as is known here and as far as it can be reached. A node hears nothing
+/// of the leaders of groups that it has no replica of: then a replica that can be reached stands
+/// for them.
 fn leader(view: &NodeView, group: &GroupSpec) -> Option<NodeId> {
     if group.replicas.contains(&view.node()) {
         return view.leader(group.id).filter(|node| view.is_connected(*node));
@@ -47,8 +48,9 @@ fn leader(view: &NodeView, group: &GroupSpec) -> Option<NodeId> {
     group.replicas.iter().copied().find(|node| view.is_connected(*node))
 }
 
-/// Who is to be asked for a group: its leader, and between leaders this node if it has a replica, which
-/// lets requests wait for the next one. Clients give up on a cluster whose slots are not all owned.
+/// Who is to be asked for a group: its leader, and between leaders this node if it has a replica,
+/// which lets requests wait for the next one. Clients give up on a cluster whose slots are not all
+/// owned.
 fn owner(view: &NodeView, group: &GroupSpec) -> Option<NodeId> {
     let here = group.replicas.contains(&view.node());
     leader(view, group).or(if here { Some(view.node()) } else { group.replicas.first().copied() })
@@ -66,7 +68,8 @@ fn spec_of(view: &NodeView, group: GroupId) -> Option<&GroupSpec> {
     view.groups().get(usize::try_from(group.0.checked_sub(1)?).ok()?)
 }
 
-/// Whether a group may be asked here: it is led here, or nobody leads it yet and this node may come to.
+/// Whether a group may be asked here: it is led here, or nobody leads it yet and this node may come
+/// to.
 pub(crate) fn may_answer(view: &NodeView, group: &GroupSpec) -> bool {
     group.replicas.contains(&view.node())
         && leader(view, group).is_none_or(|node| node == view.node())

@@ -1,5 +1,5 @@
-//! The front door where things go wrong in between: leaders that move, clocks that lag, answers that are
-//! too long.
+//! The front door where things go wrong in between: leaders that move, clocks that lag, answers
+//! that are too long.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

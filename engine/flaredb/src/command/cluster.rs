@@ -1,5 +1,6 @@
-//! CLUSTER: who owns which slots. SLOTS, SHARDS and NODES tell the same story: only leaders own slots,
-//! and nobody is called a replica, because every node leads some groups and follows in others.
+//! CLUSTER: who owns which slots. SLOTS, SHARDS and NODES tell the same story: only leaders own
+//! slots, and nobody is called a replica, because every node leads some groups and follows in
+//! others.
 
 use std::fmt::Write as _;
 

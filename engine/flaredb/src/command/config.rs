@@ -1,5 +1,5 @@
-//! CONFIG: what of Redis's settings has a meaning here, to be read only. Settings are changed in the
-//! configuration file.
+//! CONFIG: what of Redis's settings has a meaning here, to be read only. Settings are changed in
+//! the configuration file.
 
 use super::{Action, Call, Executed, Refusal, Sub, dispatch};
 use crate::kv::glob::matches;

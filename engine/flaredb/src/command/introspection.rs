@@ -132,7 +132,8 @@ fn describe(spec: &Spec, writer: &mut Writer<'_>) {
     writer.integer(spec.key_step as i64);
     writer.set(spec.categories().count());
     spec.categories().for_each(|name| writer.status(name));
-    // Hints, key specifications and subcommands: none, which says that the fields above tell it all.
+    // Hints, key specifications and subcommands: none, which says that the fields above tell it
+    // all.
     writer.set(0);
     writer.set(0);
     writer.array(0);

@@ -155,7 +155,8 @@ pub(crate) fn next_group(view: &NodeView, from: GroupId) -> Option<GroupId> {
     view.groups().iter().filter(|g| g.id >= from).find(|g| may_answer(view, g)).map(|g| g.id)
 }
 
-/// The group and the place in it that a cursor names. The cursor 0 is the first place of the first group.
+/// The group and the place in it that a cursor names. The cursor 0 is the first place of the first
+/// group.
 pub(crate) fn split_cursor(cursor: u64) -> (GroupId, u64) {
     (GroupId((cursor >> PLACE_BITS) + 1), cursor & ((1 << PLACE_BITS) - 1))
 }

@@ -19,8 +19,8 @@ pub(super) fn time(call: &mut Call<'_>) -> Executed {
     Ok(Action::Replied)
 }
 
-/// A write is answered when a majority has it, so all that was answered is on so many other nodes: no
-/// need to wait.
+/// A write is answered when a majority has it, so all that was answered is on so many other nodes:
+/// no need to wait.
 pub(super) fn wait(call: &mut Call<'_>) -> Executed {
     call.integer(1)?;
     if call.integer(2)? < 0 {

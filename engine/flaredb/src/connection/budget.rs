@@ -39,7 +39,8 @@ impl Budget {
     }
 
     /// Whether no more should be asked for now. Never while a write is under way: the engine ends
-    /// connections that leave too much unread, and one whose write may be in a log must not be ended.
+    /// connections that leave too much unread, and one whose write may be in a log must not be
+    /// ended.
     pub(super) fn is_spent(&self) -> bool {
         self.writes == 0 && self.keys.saturating_mul(self.expected) > ANSWERS_BYTES_MAX
     }

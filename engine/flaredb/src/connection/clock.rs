@@ -1,10 +1,10 @@
 //! Reads that find the group clock behind: it is advanced by an entry, then they are answered.
 //!
-//! A read whose answer depends on what died between the group clock and the read's stamp can be answered
-//! only when the clock is there by the log. It is asked again then, unless this connection has meanwhile
-//! written to the group: asked again it would see what was sent after it. What the answer would have been
-//! at its place had the clock been there came with the first answer, and holds: the later write has moved
-//! the clock at least as far.
+//! A read whose answer depends on what died between the group clock and the read's stamp can be
+//! answered only when the clock is there by the log. It is asked again then, unless this connection
+//! has meanwhile written to the group: asked again it would see what was sent after it. What the
+//! answer would have been at its place had the clock been there came with the first answer, and
+//! holds: the later write has moved the clock at least as far.
 
 use bytes::Bytes;
 use engine::{Door, Op, Outcome, RequestError, Ticket};
@@ -22,8 +22,8 @@ pub(super) struct Advance {
 }
 
 impl Connection {
-    /// Handles what comes of a read because the group clock was behind. Gives the outcome back if it is
-    /// the client's.
+    /// Handles what comes of a read because the group clock was behind. Gives the outcome back if
+    /// it is the client's.
     pub(super) fn settle_clock(
         &mut self,
         ticket: Ticket,
@@ -56,7 +56,8 @@ impl Connection {
         None
     }
 
-    /// Whether something was sent to the group of this request after it that may have changed the answer.
+    /// Whether something was sent to the group of this request after it that may have changed the
+    /// answer.
     fn wrote_after(&self, ticket: Ticket) -> bool {
         let group = group_of(ticket);
         let after = self.place_of(ticket).saturating_add(1);

@@ -55,7 +55,8 @@ fn items(items: Items<'_>, writer: &mut Writer<'_>) {
     items.iter().for_each(|item| writer.bulk_or_nil(item));
 }
 
-/// The reply to a request that failed: what a client may conclude from it is in the table of the design.
+/// The reply to a request that failed: what a client may conclude from it is in the table of the
+/// design.
 pub(super) fn error(
     error: &RequestError,
     slot: u16,
@@ -90,8 +91,8 @@ pub(super) fn error(
     }
 }
 
-/// The reply to a request for many groups. A group that is not led here any more counts for nothing;
-/// any other failure is the reply.
+/// The reply to a request for many groups. A group that is not led here any more counts for
+/// nothing; any other failure is the reply.
 pub(super) fn gathered(
     gather: &Gather,
     view: &NodeView,
@@ -102,7 +103,8 @@ pub(super) fn gathered(
     if let Some((group, failure)) = gather.failure() {
         let done = gather.answers().count();
         if gather.merge() == Merge::All && done > 0 {
-            // Part of the write is in a log: nothing may be said that makes clients send it again unasked.
+            // Part of the write is in a log: nothing may be said that makes clients send it again
+            // unasked.
             counters.errors.add(1);
             let all = gather.expected();
             return writer
@@ -150,7 +152,8 @@ fn page(asked: u64, gather: &Gather, view: &NodeView, writer: &mut Writer<'_>) {
     let page = gather.answers().next();
     let place = match &page {
         Some((_, Answer::Page { next: Some(place), .. })) => cursor(group, *place),
-        // In the midst of a group that is led elsewhere now: the next call finds out what that means.
+        // In the midst of a group that is led elsewhere now: the next call finds out what that
+        // means.
         None if split_cursor(asked).1 > 0 => asked,
         _ => next_group(view, GroupId(group.0 + 1)).map_or(0, |group| cursor(group, 0)),
     };

@@ -36,7 +36,8 @@ pub enum Answer<'a> {
         /// The keys.
         items: Items<'a>,
     },
-    /// The group clock is behind the query's stamp, and that matters: advance it and ask this query again.
+    /// The group clock is behind the query's stamp, and that matters: advance it and ask this query
+    /// again.
     Behind {
         /// The query.
         query: &'a [u8],

@@ -15,7 +15,8 @@ const TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-
 const UNKNOWN_ENTRY: &str = "ERR the log entry is of a kind this version does not know";
 
 impl Kv {
-    /// Applies one entry. Bytes that are no entry change nothing and get the same error on every replica.
+    /// Applies one entry. Bytes that are no entry change nothing and get the same error on every
+    /// replica.
     pub(super) fn apply_entry(&mut self, data: &[u8], reply: &mut Vec<u8>) {
         let Some((stamp, write)) = Write::decode(data) else {
             error(reply, UNKNOWN_ENTRY);

@@ -1,4 +1,5 @@
-//! The primitives of the state machine's entries, queries and answers: bytes, varints, byte strings.
+//! The primitives of the state machine's entries, queries and answers: bytes, varints, byte
+//! strings.
 
 /// Appends a number in seven-bit groups, least significant first.
 pub(super) fn put_varint(out: &mut Vec<u8>, n: u64) {

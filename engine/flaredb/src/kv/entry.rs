@@ -1,7 +1,7 @@
 //! Log entries: what a write command is once the door has understood it.
 //!
-//! Layout: version (1), operation (1), the leader's clock in milliseconds (8, little endian), operands.
-//! All that a replica needs to apply the entry is in it, limits and times included.
+//! Layout: version (1), operation (1), the leader's clock in milliseconds (8, little endian),
+//! operands. All that a replica needs to apply the entry is in it, limits and times included.
 
 use bytes::Bytes;
 
@@ -267,7 +267,8 @@ impl<'a> Write<'a> {
         out.into()
     }
 
-    /// The stamp and the write in these bytes; none if they are not an entry of a version this build knows.
+    /// The stamp and the write in these bytes; none if they are not an entry of a version this
+    /// build knows.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<(u64, Self)> {
         let mut reader = Reader(bytes);

@@ -46,7 +46,8 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// Whether the byte is in the set, and the set's length after its opening bracket. An unclosed set ends with the pattern.
+/// Whether the byte is in the set, and the set's length after its opening bracket. An unclosed set
+/// ends with the pattern.
 fn in_set(set: &[u8], byte: u8) -> (bool, usize) {
     let negated = set.first() == Some(&b'^');
     let mut at = usize::from(negated);

@@ -1,15 +1,16 @@
 //! The key-value state machine of a group: string values with deadlines, applied from the log.
 //!
 //! # Time
-//! Every entry carries the clock of the leader that made it. The group clock is the largest stamp applied,
-//! and a key is dead once its deadline is behind the group clock: so a key dies for everybody at the same
-//! place of the log, and apply reads no clock. A query carries a clock too. If a key's deadline lies
-//! between the group clock and the query's, the state machine neither serves the value nor says it is
-//! gone: it answers [`Answer::Behind`], the door writes an entry that advances the clock, and asks again.
+//! Every entry carries the clock of the leader that made it. The group clock is the largest stamp
+//! applied, and a key is dead once its deadline is behind the group clock: so a key dies for
+//! everybody at the same place of the log, and apply reads no clock. A query carries a clock too.
+//! If a key's deadline lies between the group clock and the query's, the state machine neither
+//! serves the value nor says it is gone: it answers [`Answer::Behind`], the door writes an entry
+//! that advances the clock, and asks again.
 //!
 //! # Invariants
-//! Every key in the table with a deadline is in the deadline index, and nothing else is. What apply does
-//! depends on the entries alone, never on how they were batched.
+//! Every key in the table with a deadline is in the deadline index, and nothing else is. What apply
+//! does depends on the entries alone, never on how they were batched.
 
 mod answer;
 mod apply;
@@ -51,7 +52,8 @@ const BURIED_PER_ADVANCE: usize = 1024;
 /// What a record costs in the table, on average, beyond its own bytes.
 const SLOT_BYTES: usize = 32;
 
-/// What a group's state machine tells about itself, for INFO. Gauges, stored once per applied batch.
+/// What a group's state machine tells about itself, for INFO. Gauges, stored once per applied
+/// batch.
 #[derive(Debug, Default)]
 pub struct KvGauges {
     /// Keys, dead ones included until they are buried.
@@ -81,8 +83,8 @@ pub struct Kv {
 }
 
 impl Kv {
-    /// An empty state machine for the keys of these slots. `seed` keys the hash and with it the order of
-    /// a scan: give all replicas of a group the same, and do not let strangers know it.
+    /// An empty state machine for the keys of these slots. `seed` keys the hash and with it the
+    /// order of a scan: give all replicas of a group the same, and do not let strangers know it.
     #[must_use]
     pub fn new(range: SlotRange, seed: u64, gauges: Arc<KvGauges>) -> Self {
         Self {
@@ -145,7 +147,8 @@ impl Kv {
             return;
         }
         if let Some(deadline) = before {
-            // A key at the same place may have the same deadline: then the index entry stands for it still.
+            // A key at the same place may have the same deadline: then the index entry stands for
+            // it still.
             if !self.table.at(place).any(|r| r.deadline() == before) {
                 self.deadlines.remove(&(deadline, place));
             }
@@ -206,7 +209,8 @@ impl StateMachine for Kv {
     }
 
     fn digest(&self) -> u64 {
-        // A sum, because the order of records differs between tables that came to hold the same ones.
+        // A sum, because the order of records differs between tables that came to hold the same
+        // ones.
         let records =
             self.table.iter().fold(0u64, |sum, record| sum.wrapping_add(hash(0, record.packed())));
         hash(self.clock, &records.to_le_bytes())

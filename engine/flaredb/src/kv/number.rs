@@ -1,6 +1,7 @@
 //! Decimal integers as bytes: reading them as strictly as Redis does, and writing them.
 
-/// The integer these bytes spell: no sign but a leading minus, no leading zeros, no spaces, in range.
+/// The integer these bytes spell: no sign but a leading minus, no leading zeros, no spaces, in
+/// range.
 #[must_use]
 pub fn parse_i64(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes.split_first()? {

@@ -18,7 +18,8 @@ const TOO_LONG: &str = "ERR the reply would be longer than 32 MiB; ask for less 
 
 /// Why a query has no plain answer.
 enum Stop {
-    /// The group clock is behind the query's stamp, and the answer depends on what happened in between.
+    /// The group clock is behind the query's stamp, and the answer depends on what happened in
+    /// between.
     Behind,
     /// The answer would be too long.
     TooLong,

@@ -1,7 +1,7 @@
 //! One key with its value and deadline, packed into a single allocation.
 //!
-//! Layout: one byte (bit 0: there is a deadline; bits 1..8: the key's length, or 127 if it follows in four
-//! bytes), the deadline if there is one, the key, the value.
+//! Layout: one byte (bit 0: there is a deadline; bits 1..8: the key's length, or 127 if it follows
+//! in four bytes), the deadline if there is one, the key, the value.
 
 const LONG_KEY: usize = 127;
 
@@ -62,8 +62,8 @@ impl Record {
         <[u8; 8]>::try_from(&self.0[start..start + 8]).ok().map(u64::from_le_bytes)
     }
 
-    /// Puts a value and a deadline in place of the present ones if the record's size stays the same;
-    /// says whether it did.
+    /// Puts a value and a deadline in place of the present ones if the record's size stays the
+    /// same; says whether it did.
     pub(crate) fn overwrite(&mut self, value: &[u8], deadline: Option<u64>) -> bool {
         let (at, _, start) = self.places();
         if self.0.len() - start != value.len() || deadline.is_some() != (self.0[0] & 1 == 1) {

@@ -1,15 +1,16 @@
 //! The key table: extendible hashing over the top bits of a key's place.
 //!
-//! A directory of `2^depth` words names the segment of each prefix of the place; a segment is a small
-//! open-addressed table that splits in two when it is full. So no operation ever moves more than one
-//! segment, and the order of places, which is the order of a scan, does not depend on the table's size.
+//! A directory of `2^depth` words names the segment of each prefix of the place; a segment is a
+//! small open-addressed table that splits in two when it is full. So no operation ever moves more
+//! than one segment, and the order of places, which is the order of a scan, does not depend on the
+//! table's size.
 
 use super::hash::{PLACE_BITS, place};
 use super::record::Record;
 use super::segment::Segment;
 
-/// The directory may have this many words per segment; beyond, a full segment grows instead of splitting.
-/// Evenly spread keys need about two; only keys whose places collide get there.
+/// The directory may have this many words per segment; beyond, a full segment grows instead of
+/// splitting. Evenly spread keys need about two; only keys whose places collide get there.
 const WORDS_PER_SEGMENT_MAX: usize = 64;
 
 /// A page of a scan looks at no more segments than this beyond those that held keys.
@@ -85,8 +86,8 @@ impl Table {
         self.segments.iter().flat_map(Segment::iter).map(|(_, record)| record)
     }
 
-    /// Visits about `count` records from place `from` on, in order of places, never only some of those at one place.
-    /// Gives the place to go on from, or none at the end.
+    /// Visits about `count` records from place `from` on, in order of places, never only some of
+    /// those at one place. Gives the place to go on from, or none at the end.
     pub(crate) fn page(
         &self,
         from: u64,

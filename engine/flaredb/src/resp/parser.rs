@@ -1,8 +1,9 @@
 //! Requests: arrays of bulk strings, or words on a line ("inline").
 //!
-//! The parser borrows: it notes where the arguments of the command at the front of the input are, and the
-//! caller removes the command from the input when it has used them. An unfinished command is gone on with
-//! where it ended, so a command that arrives byte by byte costs no more than one that arrives whole.
+//! The parser borrows: it notes where the arguments of the command at the front of the input are,
+//! and the caller removes the command from the input when it has used them. An unfinished command
+//! is gone on with where it ended, so a command that arrives byte by byte costs no more than one
+//! that arrives whole.
 
 use crate::kv::number::parse_i64;
 
@@ -13,7 +14,8 @@ mod tests;
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// The longest line that gives a length; a length has at most 20 characters.
 const LENGTH_LINE_BYTES_MAX: usize = 32;
-/// The longest command: below what the engine keeps of a client's bytes, so that the client is told.
+/// The longest command: below what the engine keeps of a client's bytes, so that the client is
+/// told.
 const COMMAND_BYTES_MAX: usize = 6 << 20;
 /// Places of arguments kept allocated between commands.
 const PLACES_KEPT: usize = 1024;
@@ -131,8 +133,8 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Looks for a whole command at the front of `input`, which must begin with what the last call left
-    /// unfinished. Gives the number of bytes it takes up, or none if more are needed.
+    /// Looks for a whole command at the front of `input`, which must begin with what the last call
+    /// left unfinished. Gives the number of bytes it takes up, or none if more are needed.
     ///
     /// # Errors
     /// The input breaks the protocol or a limit: the connection cannot go on.
@@ -153,7 +155,8 @@ impl Parser {
         Ok(Some(std::mem::take(&mut self.at)))
     }
 
-    /// The arguments that the last successful call of [`Parser::next`] found. `input` begins as it did then.
+    /// The arguments that the last successful call of [`Parser::next`] found. `input` begins as it
+    /// did then.
     #[must_use]
     pub fn args<'a>(&'a self, input: &'a [u8]) -> Args<'a> {
         let bytes = if self.inline { &self.words } else { input };
@@ -260,7 +263,8 @@ impl Parser {
     }
 }
 
-/// The number on the line at the front, and where the next line starts; none if the line is unfinished.
+/// The number on the line at the front, and where the next line starts; none if the line is
+/// unfinished.
 fn length_line(input: &[u8]) -> Result<Option<(i64, usize)>, ()> {
     // The lengths of nearly all arguments have one or two digits.
     if let [digit @ b'0'..=b'9', b'\r', _, ..] = input {
@@ -280,8 +284,8 @@ fn length_line(input: &[u8]) -> Result<Option<(i64, usize)>, ()> {
     }
 }
 
-/// Splits a line into words: at blanks, with `'..'` and `".."` quoting them and escapes within. None if
-/// a quote is not closed, or closed in the middle of a word.
+/// Splits a line into words: at blanks, with `'..'` and `".."` quoting them and escapes within.
+/// None if a quote is not closed, or closed in the middle of a word.
 fn split_words(line: &[u8], words: &mut Vec<u8>, places: &mut Vec<(u32, u32)>) -> Option<()> {
     let mut rest = line;
     loop {
