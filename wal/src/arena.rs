@@ -1,9 +1,8 @@
 //! Where batches are built, written from and kept for readers: aligned slabs, used in a circle.
 //!
 //! A slab is filled with batch after batch. What was written stays readable until its slab is
-//! wanted
-//! again, so the memory of the writes is the cache of the newest entries and nothing is copied
-//! between.
+//! wanted again, so the memory of the writes is the cache of the newest entries and nothing is
+//! copied between.
 
 use std::collections::VecDeque;
 

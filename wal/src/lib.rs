@@ -1,6 +1,5 @@
-//! The write-ahead log of one core: the entries and the hard states of all its Raft groups, in
-//! one sequence
-//! of segment files, through io_uring.
+//! The write-ahead log of one core: the entries and the hard states of all its Raft groups, in one
+//! sequence of segment files, through io_uring.
 //!
 //! ```no_run
 //! use raft_core::{Entry, EntryKind, GroupId, Index, LogId, Term};
@@ -20,18 +19,14 @@
 //! # What it is
 //!
 //! The format is in `FORMAT.md`. A pure half turns appends into batches and writes ([`writer`],
-//! [`log`]),
-//! proves what is on disk ([`recover`]) and knows where each entry lies ([`index`]). One adapter,
-//! [`uring`],
-//! turns the writes into submissions on a ring that belongs to the caller. Production opens a
-//! [`Wal`];
-//! [`uring::Driver`] owns a ring for tests and tools.
+//! [`log`]), proves what is on disk ([`recover`]) and knows where each entry lies ([`index`]). One
+//! adapter, [`uring`], turns the writes into submissions on a ring that belongs to the caller.
+//! Production opens a [`Wal`]; [`uring::Driver`] owns a ring for tests and tools.
 //!
 //! # What it is not
 //!
 //! It knows no Raft rules beyond "an entry replaces the suffix it lands on", has no clock and no
-//! logger, and
-//! frees no space: segments only grow in number.
+//! logger, and frees no space: segments only grow in number.
 //!
 //! # Invariants
 //!

@@ -39,15 +39,12 @@ impl LogReader {
     }
 
     /// Appends to `out` the entries `from..to`, at least one, and as many as fit into `bytes_max`
-    /// of payload.
-    /// Entries beyond the last durable one are left out.
+    /// of payload. Entries beyond the last durable one are left out.
     ///
     /// # Errors
-    /// [`StorageError::Compacted`] below the first index, [`StorageError::Unavailable`] when
-    /// `from` lies
-    /// beyond the last, [`StorageError::Corrupt`] when an entry is not what was written. `out`
-    /// then holds
-    /// the entries before it.
+    /// [`StorageError::Compacted`] below the first index, [`StorageError::Unavailable`] when `from`
+    /// lies beyond the last, [`StorageError::Corrupt`] when an entry is not what was written. `out`
+    /// then holds the entries before it.
     pub fn entries(
         &self,
         group: GroupId,

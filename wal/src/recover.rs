@@ -1,11 +1,9 @@
 //! Recovery by proof: what was acknowledged is found again or its loss is reported, nothing else
 //! is kept.
 //!
-//! Every byte of every batch is verified. A bad batch inside the log is damage. A bad batch at
-//! the very end
-//! is a write that a crash cut short, unless something later proves that it had been durable: the
-//! header of
-//! a following segment, or a later batch whose `durable_seq` covers it.
+//! Every byte of every batch is verified. A bad batch inside the log is damage. A bad batch at the
+//! very end is a write that a crash cut short, unless something later proves that it had been
+//! durable: the header of a following segment, or a later batch whose `durable_seq` covers it.
 
 use crate::arena::Blocks;
 use crate::batch::{Expected, Fault, is_zero, verify};
@@ -338,9 +336,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The intact batch headers at block boundaries. The inside of a batch is skipped, for its
-/// payload may be
-/// a copy of anything.
+/// The intact batch headers at block boundaries. The inside of a batch is skipped, for its payload
+/// may be a copy of anything.
 fn later_batches(bytes: &[u8]) -> impl Iterator<Item = BatchHeader> {
     let mut at = 0;
     std::iter::from_fn(move || {

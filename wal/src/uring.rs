@@ -42,13 +42,13 @@ const OP_MASK: u64 = (1 << 56) - 1;
 /// The log of one core, on a ring that belongs to the caller.
 ///
 /// The caller appends, calls [`Wal::submit`] once per turn, enters the kernel, hands every
-/// completion with
-/// the tag of this log to [`Wal::complete`], and looks at [`Wal::durable`].
+/// completion with the tag of this log to [`Wal::complete`], and looks at [`Wal::durable`]. It may
+/// sleep after a submit, until a completion comes or [`Wal::next_deadline`] has passed.
 ///
 /// # Dropping
 /// The kernel reads the memory of a batch until its completion. Reap until [`Wal::in_flight`] is
-/// zero before
-/// dropping a log; one dropped earlier leaks that memory rather than handing it to somebody else.
+/// zero before dropping a log; one dropped earlier leaks that memory, and its open files, rather
+/// than handing them to somebody else.
 pub struct Wal {
     shared: Rc<Shared>,
     tag: u8,
@@ -78,8 +78,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`OpenError`]; nothing that was acknowledged is changed. A full disk is no error: the log
-    /// opens, and
-    /// appends wait for space.
+    /// opens, and appends wait for space.
     pub fn open(config: WalConfig) -> Result<(Self, Recovered), OpenError> {
         let workshop = workshop(config.dir.clone(), config.segment_bytes);
         Self::open_with(config, workshop)
@@ -136,8 +135,7 @@ impl Wal {
     }
 
     /// Appends one unit of one group: its entries, and the hard state when it changed. All of it
-    /// becomes
-    /// durable, or nothing. The data is copied.
+    /// becomes durable, or nothing. The data is copied.
     ///
     /// An entry at an index that exists replaces it and everything behind it.
     ///
@@ -168,9 +166,8 @@ impl Wal {
         self.shared.log.borrow().writer().durable()
     }
 
-    /// Pushes the writes that may start now; returns how many. Pushes none when the queue is
-    /// full: the next
-    /// call tries again. To be called once per turn, also when nothing was appended.
+    /// Pushes the writes that may start now; returns how many. Pushes none when the queue is full:
+    /// the next call tries again. To be called once per turn, also when nothing was appended.
     pub fn submit(&mut self, now: Instant, sq: &mut SubmissionQueue<'_>) -> usize {
         self.now = Some(now);
         self.stock();
@@ -258,9 +255,8 @@ impl Wal {
         }
     }
 
-    /// When [`Wal::submit`] should be called next though nothing else happens: for the BEACON of
-    /// an idle
-    /// log, or to see whether the segment a batch waits for has become ready.
+    /// When [`Wal::submit`] should be called next though nothing else happens: for the BEACON of an
+    /// idle log, or to see whether the segment a batch waits for has become ready.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let log = self.shared.log.borrow();

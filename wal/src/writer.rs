@@ -260,8 +260,7 @@ impl Writer {
     }
 
     /// Begins the next segment. Its header says where the old one ends, so nothing of the old one
-    /// may be in
-    /// flight any more.
+    /// may be in flight any more.
     fn switch_segment(&mut self) -> Option<WriteOp> {
         if !self.flying.is_empty() {
             return None;
@@ -316,8 +315,7 @@ impl Writer {
     }
 
     /// Takes the end of an operation. A failed one stops the writer for good: what the device did
-    /// is
-    /// unknown, and trying again would pretend to know.
+    /// is unknown, and trying again would pretend to know.
     pub fn complete(&mut self, completion: Completion) {
         let Some(at) = self.flying.iter().position(|flight| flight.op.id == completion.id) else {
             return;

@@ -136,6 +136,34 @@ fn an_idle_log_writes_one_beacon_and_then_nothing() {
     assert_eq!((wal.next_deadline(), wal.has_work()), (None, false));
 }
 
+#[test]
+fn a_log_with_work_always_says_what_it_waits_for() {
+    let (dir, mut ring) = (folder(), IoUring::new(128).unwrap());
+    let config = WalConfig { batch_bytes_max: 16 << 10, depth: 3, ..config(&dir) };
+    let (mut wal, _) = Wal::open(config).unwrap();
+    let (mut random, mut index, mut last) = (7_u64, 0, Mark(0));
+    // Only what a caller may rely on: it submits after appends, completions and deadlines.
+    while index < 3000 || wal.durable() < last || wal.has_work() || wal.next_deadline().is_some() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        for _ in 0..(random >> 60).min(3000 - index) {
+            index += 1;
+            last = append(&mut wal, index, (random >> 40) as usize % 5000);
+        }
+        submit(&mut wal, &mut ring);
+        let waits = wal.in_flight() > 0 || wal.next_deadline().is_some();
+        assert!(!wal.has_work() || waits, "nothing will wake this log up");
+        if wal.in_flight() > 0 {
+            reap(&mut wal, &mut ring, |result| result);
+        } else if let Some(at) = wal.next_deadline() {
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        }
+        if index == 3000 && wal.durable() == last {
+            wal.close();
+        }
+    }
+    assert!(wal.is_closed() && wal.stats().segments > 10);
+}
+
 /// A workshop that fails with this error number while it is not zero.
 fn failing(dir: &TempDir, error: &Arc<AtomicU32>) -> Workshop {
     let (error, mut real) = (Arc::clone(error), workshop(dir.path().to_owned(), 64 << 10));

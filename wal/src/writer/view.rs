@@ -107,8 +107,7 @@ impl Writer {
     }
 
     /// Gives the memory of the writes up without freeing it: the kernel may still read it. For a
-    /// log that is
-    /// dropped with operations in flight.
+    /// log that is dropped with operations in flight.
     pub(crate) fn leak(&mut self) {
         self.arena.leak();
         core::mem::forget(core::mem::replace(&mut self.header, Blocks::zeroed(0)));
