@@ -26,6 +26,8 @@ struct Connection {
     outstanding: usize,
     /// The protocol stopped early, or may not be fed, until outcomes or sends make room.
     held: bool,
+    /// The protocol said that it takes no more when it was last fed.
+    asked_hold: bool,
     /// The protocol left bytes unread: it waits for the rest of them, or for room that only it
     /// knows of.
     stalled: bool,
@@ -104,6 +106,7 @@ impl Connections {
             protocol,
             outstanding: 0,
             held: false,
+            asked_hold: false,
             stalled: false,
             resuming: false,
             closing: false,
@@ -187,6 +190,7 @@ impl Connections {
             outstanding: connection.outstanding,
             outstanding_max: self.requests_max,
             closing: &mut closing,
+            held: false,
             view: around.view,
             unix_ms: around.unix_ms,
         };
@@ -204,6 +208,9 @@ impl Connections {
             None => {}
         }
         let full = door.is_full();
+        if feeding {
+            connection.asked_hold = door.held;
+        }
         let written = door.output.len() - output_before;
         connection.outstanding += self.submitted.len();
         self.outstanding += self.submitted.len();
@@ -214,7 +221,7 @@ impl Connections {
         }
         // What a protocol leaves unread it waits for the rest of; more than the ring keeps never
         // comes.
-        let endless = feeding && !full && input.len() >= INPUT_BYTES_MAX;
+        let endless = feeding && !full && !connection.asked_hold && input.len() >= INPUT_BYTES_MAX;
         let closing = closing || endless;
         if closing {
             input.clear();
@@ -225,13 +232,13 @@ impl Connections {
             *place = input;
         }
         let full = full || around.sockets.pending_output(socket) > UNSENT_BYTES_MAX;
-        connection.held = full;
+        connection.held = full || connection.asked_hold;
         connection.stalled = stalled;
         if !feeding && stalled && !full && !connection.resuming {
             connection.resuming = true;
             self.resume.push(key);
         }
-        around.sockets.pause(socket, full);
+        around.sockets.pause(socket, connection.held);
         // A client that has said all it wants and closed its half still gets all its answers.
         let owed = connection.held || connection.resuming || connection.outstanding > 0;
         around.sockets.hold(socket, owed && !closing);

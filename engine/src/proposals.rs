@@ -6,6 +6,7 @@
 //! time is `Uncertain`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{GroupId, LogId, ProposeError, Storage, Tick};
@@ -32,7 +33,7 @@ impl<S: Storage> Shard<S> {
         until: Option<Tick>,
         io: &mut impl Outlet,
     ) {
-        let node = self.node;
+        let (node, view) = (self.node, Arc::clone(&self.view));
         let Some(replica) = self.replica(group) else {
             return self.answer(to, Err(RequestError::UnknownGroup(group)), io);
         };
@@ -41,7 +42,9 @@ impl<S: Storage> Shard<S> {
         }
         match (replica.leading, replica.leader) {
             (true, _) => self.submit(group, op, to, until, io),
-            (false, Some(leader)) if leader != node => {
+            // A leader that cannot be reached is about to be replaced: better to wait than to send
+            // the client to a dead node.
+            (false, Some(leader)) if leader != node && view.is_connected(leader) => {
                 self.answer(to, Err(RequestError::NotLeader { leader }), io);
             }
             (false, _) => self.park(group, op, to, until, io),

@@ -49,6 +49,7 @@ pub struct Door<'a> {
     pub(crate) outstanding: usize,
     pub(crate) outstanding_max: usize,
     pub(crate) closing: &'a mut bool,
+    pub(crate) held: bool,
     pub(crate) view: &'a NodeView,
     pub(crate) unix_ms: u64,
 }
@@ -62,7 +63,16 @@ impl<'a> Door<'a> {
         view: &'a NodeView,
         unix_ms: u64,
     ) -> Self {
-        Self { output, requests, outstanding: 0, outstanding_max: 1024, closing, view, unix_ms }
+        Self {
+            output,
+            requests,
+            outstanding: 0,
+            outstanding_max: 1024,
+            closing,
+            held: false,
+            view,
+            unix_ms,
+        }
     }
 
     /// Sends a request to a group. Its outcome comes through [`Protocol::on_outcome`], never from
@@ -74,6 +84,19 @@ impl<'a> Door<'a> {
     /// The bytes for the client; append to it.
     pub fn output(&mut self) -> &mut Vec<u8> {
         self.output
+    }
+
+    /// Takes no more from the client for now, for reasons of the protocol's own: nothing is
+    /// received until [`Protocol::on_bytes`] was called again, after an outcome or when output was
+    /// sent. To be said in each call for which it holds.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Whether the protocol said [`Door::hold`].
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Closes the connection once the output has been sent.

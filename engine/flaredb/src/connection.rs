@@ -200,7 +200,7 @@ impl Connection {
 
     fn push(&mut self, slot: u16, keys: usize, writes: bool, state: State) {
         let (version, keys) = (self.session.version, u32::try_from(keys).unwrap_or(u32::MAX));
-        self.budget.add(keys, writes);
+        self.budget.add(keys);
         self.queue.push_back(Pending { slot, version, keys, writes, state });
     }
 
@@ -319,6 +319,9 @@ impl Protocol for Connection {
             self.flush(door);
         } else {
             input.advance(taken);
+            if !input.is_empty() && self.is_full(door) {
+                door.hold();
+            }
         }
     }
 
@@ -333,12 +336,12 @@ impl Protocol for Connection {
         if let State::Gathering(gather) = &mut pending.state {
             gather.add(group_of(ticket), outcome);
             if gather.is_complete() {
-                self.budget.done(pending.keys, pending.writes, 0);
+                self.budget.done(pending.keys, 0);
             }
             return self.flush(door);
         }
         let length = outcome.as_ref().map_or(0, Bytes::len);
-        self.budget.done(pending.keys, pending.writes, length);
+        self.budget.done(pending.keys, length);
         if number == 0 {
             // The fast path: nothing waits before it.
             let counters = self.server.door(self.shard);

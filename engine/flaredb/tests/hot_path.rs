@@ -1,5 +1,5 @@
-//! The cost of a command in this crate alone: parse, route, encode, apply, render. Prints a figure in
-//! release builds: `cargo test --release -p flaredb --test hot_path -- --nocapture`.
+//! The cost of a command in this crate alone: parse, route, encode, apply, render. Prints a figure
+//! in release builds: `cargo test --release -p flaredb --test hot_path -- --nocapture`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,5 @@
-//! The same commands to a real Redis and to FlareDB's door: the replies must be the same, byte by byte.
+//! The same commands to a real Redis and to FlareDB's door: the replies must be the same, byte by
+//! byte.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -30,7 +31,8 @@ impl Drop for Redis {
 impl Redis {
     /// Starts one; none if it is not installed.
     fn start() -> Option<Self> {
-        // A port that was free may be taken a moment later: then the process ends, and another is tried.
+        // A port that was free may be taken a moment later: then the process ends, and another is
+        // tried.
         for _ in 0..10 {
             match Self::spawn() {
                 Err(_) => {

@@ -5,43 +5,37 @@ const ANSWERS_BYTES_MAX: usize = 16 << 20;
 /// What the answer about one key is expected to have until the client's own are known.
 const ANSWER_BYTES_FIRST: usize = 64 << 10;
 
-/// The reads and writes under way, and how long an answer has been of late.
+/// The reads under way, and how long an answer has been of late.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// Keys that are being read.
     keys: usize,
-    /// Requests that may be in a log.
-    writes: usize,
     /// How long the answer about one key is expected to be: a maximum that fades.
     expected: usize,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { keys: 0, writes: 0, expected: ANSWER_BYTES_FIRST }
+        Self { keys: 0, expected: ANSWER_BYTES_FIRST }
     }
 }
 
 impl Budget {
     /// A request about so many keys is under way; none if its answer is short whatever they hold.
-    pub(super) fn add(&mut self, keys: u32, writes: bool) {
+    pub(super) fn add(&mut self, keys: u32) {
         self.keys += keys as usize;
-        self.writes += usize::from(writes);
     }
 
     /// The request has its answer, of so many bytes.
-    pub(super) fn done(&mut self, keys: u32, writes: bool, bytes: usize) {
+    pub(super) fn done(&mut self, keys: u32, bytes: usize) {
         if let Some(each) = bytes.checked_div(keys as usize) {
             self.expected = (self.expected - self.expected / 32).max(each);
         }
         self.keys = self.keys.saturating_sub(keys as usize);
-        self.writes -= usize::from(writes);
     }
 
-    /// Whether no more should be asked for now. Never while a write is under way: the engine ends
-    /// connections that leave too much unread, and one whose write may be in a log must not be
-    /// ended.
+    /// Whether no more should be asked for now.
     pub(super) fn is_spent(&self) -> bool {
-        self.writes == 0 && self.keys.saturating_mul(self.expected) > ANSWERS_BYTES_MAX
+        self.keys.saturating_mul(self.expected) > ANSWERS_BYTES_MAX
     }
 }
