@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::{
@@ -35,15 +36,18 @@ impl StateMachine for Journal {
     }
 }
 
-/// Addresses that were free a moment ago.
+/// Addresses that are free, below the ports that systems give to outgoing connections. Tests of one
+/// process get different ones.
 fn nodes() -> Vec<NodeSpec> {
-    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let spec = |(place, listener): (usize, &TcpListener)| NodeSpec {
-        id: NodeId(place as u64 + 1),
-        peer_addr: listener.local_addr().unwrap(),
-        client_addr: None,
-    };
-    listeners.iter().enumerate().map(spec).collect()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = 22_000 + (std::process::id() % 900) as u16 * 10;
+    let mut addresses = std::iter::repeat_with(|| {
+        let port = first + TAKEN.fetch_add(1, Ordering::Relaxed);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    });
+    let mut free = || addresses.find(|addr| TcpListener::bind(addr).is_ok()).unwrap();
+    let spec = |id| NodeSpec { id: NodeId(id), peer_addr: free(), client_addr: None };
+    (1..=3).map(spec).collect()
 }
 
 fn start(node: u64, nodes: &[NodeSpec], folder: &Path) -> Engine {
