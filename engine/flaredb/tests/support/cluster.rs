@@ -141,6 +141,10 @@ impl Cluster {
         fs::write(&path, self.layout.toml(node, &self.data(node))).unwrap();
         let mut command = Command::new(PROGRAM);
         command.arg("start").arg("--config").arg(path);
+        // What is meant for a test is no setting of the program.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLAREDB_")) {
+            command.env_remove(name);
+        }
         command
     }
 

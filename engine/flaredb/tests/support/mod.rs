@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod node;
