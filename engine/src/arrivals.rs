@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use net::{Hello, SocketEvent, SocketId};
 use raft_core::NodeId;
 
-use crate::connections::Surroundings;
 use crate::host::Host;
 use crate::lanes::LaneNews;
 use crate::mesh::Parcel;
@@ -44,13 +43,7 @@ impl Host {
         if let Some(key) = self.connections.key_of(id) {
             let before = self.sockets.input(id).map_or(0, |i| i.len());
             self.metrics.client_bytes_in.add(before as u64);
-            let mut around = Surroundings {
-                sockets: &mut self.sockets,
-                view: &self.view,
-                unix_ms: self.work.unix_ms,
-                requests: &mut self.work.requests,
-            };
-            self.connections.received(key, &mut around);
+            self.with_connections(|c, around| c.received(key, around));
         } else if self.lanes.owns(id) {
             self.lane_received(id);
         } else {

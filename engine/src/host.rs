@@ -69,7 +69,6 @@ pub(crate) struct Work {
     pub(crate) next_client_shard: usize,
     pub(crate) draining: Option<Instant>,
     pub(crate) drained: bool,
-    pub(crate) listeners: Vec<SocketId>,
     pub(crate) client_listener: Option<SocketId>,
 }
 
@@ -86,7 +85,6 @@ impl Work {
             next_client_shard: 0,
             draining: None,
             drained: false,
-            listeners: Vec::new(),
             client_listener: None,
         }
     }
@@ -100,13 +98,8 @@ impl Host {
 
     /// Accepts peers and clients here: shard 0 does, for all.
     pub(crate) fn listen(&mut self, peers: TcpListener, clients: Option<TcpListener>) {
-        let peers = self.sockets.listen(peers);
-        self.work.listeners.push(peers);
-        if let Some(clients) = clients {
-            let clients = self.sockets.listen(clients);
-            self.work.listeners.push(clients);
-            self.work.client_listener = Some(clients);
-        }
+        self.sockets.listen(peers);
+        self.work.client_listener = clients.map(|clients| self.sockets.listen(clients));
     }
 
     /// Turns until shut down.
@@ -157,13 +150,18 @@ impl Host {
         busy |= self.connections.has_resumable() || self.handle.has_requests();
         self.lanes.flush(now, &mut self.sockets, &self.metrics);
         busy |= self.flush_mesh();
+        self.submit(now);
+        self.count();
+        busy | self.ring.is_full()
+    }
+
+    /// Submits what is due: the log before the sends.
+    fn submit(&mut self, now: Instant) {
         let (wal, sockets) = (&mut self.wal, &mut self.sockets);
         self.ring.fill(|sq| {
             wal.submit(now, sq);
             sockets.submit(sq);
         });
-        self.count();
-        busy | self.ring.is_full()
     }
 
     fn digest_completions(&mut self) {
@@ -214,6 +212,20 @@ impl Host {
         act(&mut self.shard, &mut io)
     }
 
+    /// Lets `act` work with the client connections and what they need of this host.
+    pub(crate) fn with_connections(
+        &mut self,
+        act: impl FnOnce(&mut Connections, &mut Surroundings<'_>),
+    ) {
+        let mut around = Surroundings {
+            sockets: &mut self.sockets,
+            view: &self.view,
+            unix_ms: self.work.unix_ms,
+            requests: &mut self.work.requests,
+        };
+        act(&mut self.connections, &mut around);
+    }
+
     fn turn_shard(&mut self) -> bool {
         let mut requests = std::mem::take(&mut self.work.requests);
         requests.append(&mut self.handle.take_requests());
@@ -243,13 +255,7 @@ impl Host {
         for (caller, outcome) in outcomes.drain(..) {
             match caller {
                 Caller::Connection { key, ticket } => {
-                    let mut around = Surroundings {
-                        sockets: &mut self.sockets,
-                        view: &self.view,
-                        unix_ms: self.work.unix_ms,
-                        requests: &mut self.work.requests,
-                    };
-                    self.connections.complete(key, ticket, outcome, &mut around);
+                    self.with_connections(|c, around| c.complete(key, ticket, outcome, around));
                 }
                 Caller::Handle { key } => self.handle.complete(key, outcome),
             }
@@ -259,13 +265,7 @@ impl Host {
 
     fn connections_resume(&mut self) {
         if self.connections.has_resumable() {
-            let mut around = Surroundings {
-                sockets: &mut self.sockets,
-                view: &self.view,
-                unix_ms: self.work.unix_ms,
-                requests: &mut self.work.requests,
-            };
-            self.connections.resume(&mut around);
+            self.with_connections(|c, around| c.resume(around));
         }
     }
 
@@ -385,11 +385,7 @@ impl Host {
                 flushing = false;
                 self.close_sockets(false);
             }
-            let (wal, sockets) = (&mut self.wal, &mut self.sockets);
-            self.ring.fill(|sq| {
-                wal.submit(Instant::now(), sq);
-                sockets.submit(sq);
-            });
+            self.submit(Instant::now());
             if self.wal.is_closed() && self.sockets.in_flight() == 0 {
                 break;
             }
