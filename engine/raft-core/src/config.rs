@@ -15,6 +15,16 @@ pub struct Config {
     pub heartbeat_interval_ticks: u64,
     /// Ask before campaigning (thesis 9.6).
     pub pre_vote: bool,
+    /// A leader that does not hear from a quorum within an election timeout steps down, and nobody
+    /// who hears a leader votes against it (thesis 4.2.3, 6.2).
+    pub check_quorum: bool,
+    /// For how long after a heartbeat was sent its acknowledgement by a quorum lets the leader
+    /// serve reads without asking again (thesis 6.4.1); zero turns leases off.
+    ///
+    /// Safe only if no replica's clock runs so much faster than another's that
+    /// `election_timeout_ticks` pass there while these pass here, if hosts set the clock before
+    /// they hand in a read or a message, also after a pause, and if all replicas agree on it.
+    pub lease_ticks: u64,
     /// Seeds the randomised election timeouts: same seed, same inputs, same outputs.
     pub seed: u64,
     /// The largest command, in bytes.
@@ -23,6 +33,10 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// AppendEntries in flight to one follower.
     pub inflight_messages_max: usize,
+    /// Payload in flight to one follower, in bytes; one larger message still goes alone.
+    pub inflight_bytes_max: usize,
+    /// How long a snapshot may take to arrive before it counts as lost.
+    pub snapshot_timeout_ticks: u64,
     /// Payload proposed and not yet committed, in bytes; beyond it proposals are refused as busy.
     pub uncommitted_bytes_max: usize,
     /// Payload of committed entries per poll, in bytes.
@@ -40,10 +54,14 @@ impl Config {
             election_timeout_ticks: 100,
             heartbeat_interval_ticks: 10,
             pre_vote: true,
+            check_quorum: true,
+            lease_ticks: 0,
             seed: 0,
             entry_bytes_max: 4 << 20,
             message_bytes_max: 256 << 10,
             inflight_messages_max: 64,
+            inflight_bytes_max: 4 << 20,
+            snapshot_timeout_ticks: 6000,
             uncommitted_bytes_max: 4 << 20,
             committed_bytes_max: 4 << 20,
             log_cache_bytes_max: 1 << 20,
@@ -61,6 +79,15 @@ impl Config {
             return Err(BootError::Config(
                 "election_timeout_ticks must be more than twice heartbeat_interval_ticks",
             ));
+        }
+        if self.lease_ticks >= self.election_timeout_ticks {
+            return Err(BootError::Config("lease_ticks must be less than election_timeout_ticks"));
+        }
+        if self.lease_ticks > 0 && !self.check_quorum {
+            return Err(BootError::Config("lease_ticks needs check_quorum"));
+        }
+        if self.snapshot_timeout_ticks == 0 {
+            return Err(BootError::Config("snapshot_timeout_ticks must be at least 1"));
         }
         if self.inflight_messages_max == 0 {
             return Err(BootError::Config("inflight_messages_max must be at least 1"));

@@ -1,6 +1,8 @@
 //! Pre-vote, votes and roles (thesis 3.4, 3.6.1, 9.6).
 
-use crate::ids::{NodeId, Term};
+use alloc::vec::Vec;
+
+use crate::ids::{NodeId, Term, Tick};
 use crate::leader::Leadership;
 use crate::message::{Message, PreVote, PreVoteReply, RequestVote, RequestVoteReply};
 use crate::persist::Gated;
@@ -14,7 +16,7 @@ use crate::timer::Timer;
 impl<S: Storage> RaftCore<S> {
     /// Draws a new timeout from `n..2n`, so that candidates do not keep meeting (thesis 3.4).
     pub(crate) fn reset_election_timer(&mut self) {
-        if self.position.is_none() {
+        if !self.is_voter() {
             return self.timers.stop(Timer::Election);
         }
         let base = self.config.election_timeout_ticks;
@@ -29,48 +31,82 @@ impl<S: Storage> RaftCore<S> {
         self.role == Role::Leader || self.leader.is_some() && self.timers.now().0 < heard
     }
 
+    /// Starts an election now, as if the leader had been silent too long.
+    ///
+    /// Does nothing on a leader, on a replica that may not lead, while a snapshot is being
+    /// installed, and, where leases are on, while a leader may hold one with this replica's help.
+    pub fn handle_campaign(&mut self) {
+        if !self.stopped && self.role != Role::Leader && !self.is_bound() {
+            self.start_election();
+            self.settle();
+        }
+    }
+
+    /// Sets the time of the next election, should no leader be heard until then: a host that knows
+    /// that a node is dead brings the elections of its groups forward, and spreads them.
+    ///
+    /// Does nothing on a leader and on a replica that may not lead.
+    pub fn handle_campaign_at(&mut self, at: Tick) {
+        if !self.stopped && self.role != Role::Leader && self.is_voter() {
+            let bound = if self.is_bound() { self.quiet_until } else { at };
+            self.timers.set(Timer::Election, at.max(bound));
+            self.settle();
+        }
+    }
+
     /// The leader has been silent too long, or the host asks for an election.
     pub(crate) fn start_election(&mut self) {
-        if self.position.is_none() {
+        self.reset_election_timer();
+        if !self.may_campaign() {
             return;
         }
         self.leader = None;
-        self.reset_election_timer();
-        if self.config.pre_vote { self.ask_pre_votes() } else { self.ask_votes() }
+        if self.config.pre_vote { self.ask_pre_votes() } else { self.ask_votes(false) }
+    }
+
+    /// Whether this replica may ask for votes: it counts, and its log is whole.
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.is_voter() && !self.is_installing()
     }
 
     fn ask_pre_votes(&mut self) {
         self.abandon_candidacy();
         self.role = Role::PreCandidate;
         let ask = PreVote { term: self.term.next(), last: self.log.last() };
-        self.votes.start(self.conf.voters.len());
+        self.votes.start(self.members.len());
         // A pre-vote promises nothing, so nothing need be durable: neither ours nor theirs.
         if let Some(position) = self.position {
             self.votes.record(position, true);
         }
-        for to in others(&self.conf.voters, self.config.id) {
+        for to in self.other_voters() {
             self.outbox.push((to, Message::PreVote(ask)));
         }
         self.count_votes();
     }
 
-    fn ask_votes(&mut self) {
+    /// Asks for votes; with `transfer` because the leader wants it so.
+    pub(crate) fn ask_votes(&mut self, transfer: bool) {
         self.abandon_candidacy();
         self.role = Role::Candidate;
         self.enter_term(self.term.next());
         self.vote = Some(self.config.id);
-        self.votes.start(self.conf.voters.len());
+        self.votes.start(self.members.len());
         // Both the own vote and the question wait for the disk. Were the question to leave at once,
         // a crash could bring this replica back with a shorter log and no memory of the term, and
         // votes given to the longer log would elect the shorter one.
-        let ask = RequestVote { term: self.term, last: self.log.last(), transfer: false };
+        let ask = RequestVote { term: self.term, last: self.log.last(), transfer };
         let _ = self.persist.gate(PersistSeq(0), Gated::OwnVote(self.term));
-        for index in 0..self.conf.voters.len() {
-            let to = self.conf.voters[index];
-            if to != self.config.id {
-                self.send(to, Message::RequestVote(ask));
-            }
+        for to in self.other_voters() {
+            self.send(to, Message::RequestVote(ask));
         }
+    }
+
+    /// Who else votes.
+    fn other_voters(&self) -> impl Iterator<Item = NodeId> + use<S> {
+        let others = (0..self.members.len())
+            .filter(|p| Some(*p) != self.position && self.members.is_voter(*p))
+            .map(|p| self.members.id(p));
+        others.collect::<Vec<_>>().into_iter()
     }
 
     /// The own vote is durable: now it counts (thesis 3.8).
@@ -84,8 +120,8 @@ impl<S: Storage> RaftCore<S> {
     }
 
     fn count_votes(&mut self) {
-        match (self.votes.tally(), self.role) {
-            (Tally::Won, Role::PreCandidate) => self.ask_votes(),
+        match (self.votes.tally(&self.members), self.role) {
+            (Tally::Won, Role::PreCandidate) => self.ask_votes(false),
             (Tally::Won, Role::Candidate) => self.become_leader(),
             (Tally::Lost, Role::PreCandidate | Role::Candidate) => {
                 self.become_follower(self.term, None);
@@ -100,7 +136,7 @@ impl<S: Storage> RaftCore<S> {
         let was = self.role;
         if was == Role::Leader {
             self.reads.fail_unconfirmed();
-            self.timers.stop_role();
+            self.timers.stop_all();
             self.lead = Leadership::default();
         }
         self.abandon_candidacy();
@@ -135,7 +171,8 @@ impl<S: Storage> RaftCore<S> {
             || m.term == self.term
                 && self.leader.is_none()
                 && self.vote.is_none_or(|vote| vote == from);
-        let granted = free && !self.is_leader_alive() && m.last >= self.log.last();
+        let quiet = self.is_leader_alive() || self.is_bound();
+        let granted = free && !quiet && m.last >= self.log.last();
         let reply = PreVoteReply { term: self.term, asked: m.term, granted };
         self.send(from, Message::PreVoteReply(reply));
     }
@@ -154,7 +191,8 @@ impl<S: Storage> RaftCore<S> {
         // One vote per term (thesis 3.4), only for a log at least as complete (thesis 3.6.1), and
         // none once the term has a leader: nobody else can win it.
         let free = self.vote == Some(from) || self.vote.is_none() && self.leader.is_none();
-        let granted = free && m.last >= self.log.last();
+        let bound = self.is_bound() && !m.transfer;
+        let granted = free && !bound && m.last >= self.log.last();
         if granted && self.vote.is_none() {
             self.vote = Some(from);
             self.persist.hard_changed();
@@ -171,9 +209,4 @@ impl<S: Storage> RaftCore<S> {
             self.count_votes();
         }
     }
-}
-
-/// The members other than `me`.
-pub(crate) fn others(voters: &[NodeId], me: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-    voters.iter().copied().filter(move |v| *v != me)
 }

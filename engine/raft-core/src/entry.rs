@@ -13,6 +13,9 @@ pub enum EntryKind {
     /// The empty entry with which a leader opens its term (thesis 6.4). The state machine never
     /// sees it.
     NoOp = 1,
+    /// A configuration, whole, as [`crate::ConfState::encode`] writes it. It is in force from the
+    /// moment the entry is in the log (thesis 4.1). The state machine may look at it, and need not.
+    ConfChange = 2,
 }
 
 impl EntryKind {
@@ -22,6 +25,7 @@ impl EntryKind {
         match byte {
             0 => Some(Self::Normal),
             1 => Some(Self::NoOp),
+            2 => Some(Self::ConfChange),
             _ => None,
         }
     }

@@ -29,6 +29,31 @@ pub enum Event {
         /// The entry.
         id: LogId,
     },
+    /// A snapshot was installed over the place of a proposal made here: whether it was committed
+    /// cannot be told any more. It may have been applied.
+    Uncertain {
+        /// The entry.
+        id: LogId,
+    },
+    /// The configuration of the entry at this index is in force from now on; see
+    /// [`crate::RaftCore::conf`]. It falls when an uncommitted one is replaced.
+    ConfChanged {
+        /// The entry; zero for the one the group began with.
+        index: Index,
+    },
+    /// Leadership was not taken over in time: this replica goes on leading.
+    TransferAborted {
+        /// Who should have.
+        to: NodeId,
+    },
+    /// The storage answered that entries must be fetched from the disk first: fetch these, then
+    /// call [`crate::RaftCore::handle_fetched`]. Until then the core goes on with everything else.
+    Fetch {
+        /// The first entry wanted.
+        from: Index,
+        /// The last entry wanted; fetching fewer, from the first on, is as good.
+        to: Index,
+    },
     /// The replica stopped for good: its state can no longer be trusted.
     Fault(Fault),
 }

@@ -1,5 +1,7 @@
 //! What a follower does with entries and heartbeats (thesis 3.5).
 
+use crate::conf_change::ConfState;
+use crate::entry::EntryKind;
 use crate::event::Fault;
 use crate::ids::{Index, NodeId};
 use crate::message::{
@@ -11,7 +13,7 @@ use crate::storage::Storage;
 
 impl<S: Storage> RaftCore<S> {
     /// Notes a sign of life of the leader of the current term. Returns whether to go on.
-    fn follow(&mut self, from: NodeId) -> bool {
+    pub(crate) fn follow(&mut self, from: NodeId) -> bool {
         if self.role == Role::Leader || self.leader.is_some_and(|leader| leader != from) {
             self.stop(Fault::TwoLeaders { term: self.term });
             return false;
@@ -22,6 +24,7 @@ impl<S: Storage> RaftCore<S> {
             self.leader_heard = self.timers.now();
             self.reset_election_timer();
         }
+        self.quiet_until = self.timers.after(self.config.election_timeout_ticks);
         true
     }
 
@@ -57,7 +60,7 @@ impl<S: Storage> RaftCore<S> {
     /// Appends what the log lacks; the first entry that differs replaces the rest of the log. What
     /// is already there stays: a delayed message never shortens a log. Returns whether to go on.
     fn take_entries(&mut self, entries: alloc::vec::Vec<crate::entry::Entry>) -> bool {
-        let mut appending = false;
+        let (mut appending, mut conf_changed) = (false, false);
         for entry in entries {
             let index = entry.id.index;
             if !appending {
@@ -76,10 +79,20 @@ impl<S: Storage> RaftCore<S> {
                     assert!(self.role != Role::Leader, "Leader Append-Only (thesis figure 3.2)");
                     self.log.truncate(index);
                     self.persist.truncate(index);
+                    conf_changed |= self.conf.truncate(index);
                 }
                 appending = true;
             }
+            if entry.kind == EntryKind::ConfChange {
+                // What cannot be read was refused before anything changed.
+                let conf = ConfState::decode(&entry.data).unwrap_or_default();
+                self.conf.push(index, conf);
+                conf_changed = true;
+            }
             self.log.append(entry);
+        }
+        if conf_changed {
+            self.activate_conf();
         }
         true
     }

@@ -27,6 +27,8 @@ impl<S: Storage> RaftCore<S> {
         self.check_log();
         self.check_role();
         self.check_change();
+        self.check_installing();
+        self.check_members();
     }
 
     fn check_log(&self) {
@@ -55,8 +57,22 @@ impl<S: Storage> RaftCore<S> {
             }
             let start = self.log.term_at(self.lead.start);
             assert!(start == Some(self.term), "a leader opens its term with an entry");
-        } else if self.position.is_some() {
+        } else if self.is_voter() {
             assert!(self.waits_for_leader(), "a voter without a leader campaigns some day");
+        }
+    }
+
+    fn check_members(&self) {
+        let conf = self.conf.newest();
+        assert!(conf.is_sound(), "a configuration makes sense");
+        assert!(
+            self.conf.newest_index() <= self.log.last_index(),
+            "in force is what is in the log"
+        );
+        let known = |id| conf.contains(id);
+        assert!(self.members.ids().all(known), "the members are those of the configuration");
+        if self.role == Role::Leader {
+            assert!(self.lead.progress.len() == self.members.len(), "each follower has a progress");
         }
     }
 

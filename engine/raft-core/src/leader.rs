@@ -8,25 +8,28 @@ use bytes::Bytes;
 use crate::entry::EntryKind;
 use crate::event::Event;
 use crate::ids::{Index, Tick};
+use crate::lease::Lease;
 use crate::message::{AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, Message};
 use crate::progress::Progress;
-use crate::quorum::reached;
 use crate::raft::RaftCore;
 use crate::state::Role;
 use crate::storage::Storage;
 use crate::timer::Timer;
+use crate::transfer::Transfer;
 
 /// The state of one leadership; empty on everyone else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leadership {
-    /// One per voter, in the order of the voters. The own one is not used.
+    /// One per member, in the order of the members. The own one is not used.
     pub(crate) progress: Vec<Progress>,
     /// The index of the entry that opened the term.
     pub(crate) start: Index,
     /// Payload proposed in this leadership and not yet committed.
     pub(crate) uncommitted_bytes: usize,
-    /// The newest round of reads.
+    /// The newest round of heartbeats that an answer confirms.
     pub(crate) round: u64,
+    pub(crate) lease: Lease,
+    pub(crate) transfer: Option<Transfer>,
     /// Something may have become sendable since the last poll.
     pub(crate) sends_due: bool,
     /// Heartbeats leave with the next poll.
@@ -36,41 +39,46 @@ pub(crate) struct Leadership {
     scratch: Vec<u64>,
 }
 
-impl Leadership {
-    /// The largest value that a majority has reached, with the own value of the voter at `own`.
-    pub(crate) fn reached(
-        &mut self,
-        own: Option<usize>,
-        own_value: u64,
-        value: impl Fn(&Progress) -> u64,
-    ) -> Option<u64> {
-        self.scratch.clear();
-        let voters = self.progress.iter().enumerate();
-        self.scratch.extend(voters.map(|(i, p)| if Some(i) == own { own_value } else { value(p) }));
-        reached(&mut self.scratch)
-    }
-}
-
 impl<S: Storage> RaftCore<S> {
     pub(crate) fn become_leader(&mut self) {
         assert!(self.role == Role::Candidate, "only a candidate is elected (thesis 3.4)");
         let (last, now) = (self.log.last_index(), self.timers.now());
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
-        self.timers.stop_role();
-        let progress = self.conf.voters.iter().map(|_| Progress::new(last, now)).collect();
+        self.timers.stop_all();
+        let progress = self.members.ids().map(|_| Progress::new(last, now)).collect();
         self.lead = Leadership { progress, start: last.next(), ..Leadership::default() };
         self.append_own(EntryKind::NoOp, Bytes::new());
-        if self.has_peers() {
+        self.watch_peers();
+    }
+
+    /// Starts to watch over the others, if there are any.
+    pub(crate) fn watch_peers(&mut self) {
+        if !self.has_peers() {
+            self.timers.stop(Timer::CheckQuorum);
+            self.timers.stop(Timer::Heartbeat);
+            return;
+        }
+        if self.config.check_quorum && !self.timers.is_set(Timer::CheckQuorum) {
             let timeout = self.config.election_timeout_ticks;
             self.timers.set(Timer::CheckQuorum, self.timers.after(timeout));
+        }
+        if !self.timers.is_set(Timer::Heartbeat) {
             let interval = self.config.heartbeat_interval_ticks;
             self.timers.set(Timer::Heartbeat, self.timers.after(interval));
         }
     }
 
+    /// Whether there is any member beside this replica.
     pub(crate) fn has_peers(&self) -> bool {
-        self.conf.voters.len() > 1
+        self.members.len() > usize::from(self.position.is_some())
+    }
+
+    /// The largest value that a majority has reached, this replica's own being `own`.
+    pub(crate) fn reached(&mut self, own: u64, value: impl Fn(&Progress) -> u64) -> u64 {
+        let (progress, me) = (&self.lead.progress, self.position);
+        let value = |p: usize| if Some(p) == me { own } else { value(&progress[p]) };
+        self.members.reached(&mut self.lead.scratch, value)
     }
 
     /// Whether this is a leader that has committed an entry of its own term: only then does its
@@ -83,6 +91,12 @@ impl<S: Storage> RaftCore<S> {
     pub(crate) fn lead_on(&mut self) {
         if self.timers.fire(Timer::CheckQuorum) && !self.hears_quorum() {
             return self.become_follower(self.term, None);
+        }
+        if self.timers.fire(Timer::Transfer) {
+            self.abort_transfer();
+        }
+        if self.timers.fire(Timer::Snapshot) {
+            self.expire_snapshots();
         }
         if self.timers.fire(Timer::Heartbeat) {
             self.lead.heartbeat_due = true;
@@ -99,7 +113,7 @@ impl<S: Storage> RaftCore<S> {
     /// go on refusing clients and votes for ever (thesis 6.2).
     fn hears_quorum(&mut self) -> bool {
         let now = self.timers.now();
-        let heard = self.lead.reached(self.position, now.0, |p| p.heard.0).unwrap_or(now.0);
+        let heard = self.reached(now.0, |p| p.heard.0);
         let until = heard.saturating_add(self.config.election_timeout_ticks);
         self.timers.set(Timer::CheckQuorum, Tick(until));
         until > now.0
@@ -115,7 +129,8 @@ impl<S: Storage> RaftCore<S> {
         match m.outcome {
             AppendOutcome::Accepted { matched } => {
                 self.lead.sends_due = true;
-                if progress.accepted(matched) {
+                if progress.accepted(matched, self.log.base().index) {
+                    self.hand_over();
                     self.count_commit();
                 }
             }
@@ -139,17 +154,13 @@ impl<S: Storage> RaftCore<S> {
             progress.suspect_loss();
             self.lead.sends_due = true;
         }
-        self.confirm_reads();
+        self.confirm_round();
     }
 
     /// Commits what a quorum has durably, if it is of the own term: an older entry on a quorum may
     /// still be replaced (thesis 3.6.2). The own disk is one voice among the others.
     pub(crate) fn count_commit(&mut self) {
-        let durable = self.log.durable.0;
-        let reached = self.lead.reached(self.position, durable, |p| p.matched.0);
-        let Some(index) = reached.map(Index) else {
-            return;
-        };
+        let index = Index(self.reached(self.log.durable.0, |p| p.matched.0));
         let old = self.log.commit;
         if index <= old || self.log.term_at(index) != Some(self.term) {
             return;
@@ -167,6 +178,7 @@ impl<S: Storage> RaftCore<S> {
             // own does, no earlier than the next tick so that a busy group pays nothing for it.
             self.timers.set_earlier(Timer::CommitNotice, self.timers.after(1));
         }
+        self.finish_conf_change();
     }
 
     /// Queues one heartbeat per follower if it is time or a round of reads began.
@@ -174,7 +186,12 @@ impl<S: Storage> RaftCore<S> {
         if self.role != Role::Leader || !core::mem::take(&mut self.lead.heartbeat_due) {
             return;
         }
-        for (position, to) in self.conf.voters.iter().copied().enumerate() {
+        if self.config.lease_ticks > 0 {
+            // Each round has its own number, so that an answer tells when its question left.
+            self.lead.round += 1;
+            self.lead.lease.sent(self.lead.round, self.timers.now());
+        }
+        for (position, to) in self.members.ids().enumerate() {
             if Some(position) == self.position {
                 continue;
             }

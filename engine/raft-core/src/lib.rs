@@ -27,6 +27,7 @@
 
 extern crate alloc;
 
+mod conf_change;
 mod config;
 mod election;
 mod entry;
@@ -37,6 +38,7 @@ mod ids;
 #[cfg(debug_assertions)]
 mod invariants;
 mod leader;
+mod lease;
 mod log;
 mod message;
 mod persist;
@@ -49,23 +51,29 @@ mod read_index;
 mod ready;
 mod replication;
 mod rng;
+mod snapshot;
 mod state;
 mod step;
 mod storage;
 mod timer;
+mod transfer;
 
 pub use bytes::Bytes;
 
+pub use crate::conf_change::{ConfChange, ConfState, ConfStep, Transition};
 pub use crate::config::Config;
 pub use crate::entry::{Entry, EntryKind};
-pub use crate::error::{BootError, ProposeError, ReadError, StepError};
+pub use crate::error::{
+    BootError, ConfChangeError, ProposeError, ReadError, StepError, TransferError,
+};
 pub use crate::event::{Event, Fault};
 pub use crate::ids::{GroupId, Index, LogId, NodeId, Term, Tick};
 pub use crate::message::{
-    AppendEntries, AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, Message, PreVote,
-    PreVoteReply, RequestVote, RequestVoteReply,
+    AppendEntries, AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, InstallSnapshot,
+    Message, PreVote, PreVoteReply, RequestVote, RequestVoteReply, TimeoutNow,
 };
 pub use crate::raft::RaftCore;
 pub use crate::ready::{Applied, PersistSeq, ReadId, ReadOutcome, Ready, Receipt};
-pub use crate::state::{ConfState, HardState, Role, SoftState, Status};
+pub use crate::snapshot::SnapshotStatus;
+pub use crate::state::{HardState, PeerState, PeerStatus, Role, SoftState, Status};
 pub use crate::storage::{InitialState, SnapshotMeta, Storage, StorageError};

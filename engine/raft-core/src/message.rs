@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::entry::Entry;
 use crate::ids::{Index, LogId, Term};
+use crate::storage::SnapshotMeta;
 
 /// Every message of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub enum Message {
     Heartbeat(Heartbeat),
     /// The answer to a [`Heartbeat`].
     HeartbeatReply(HeartbeatReply),
+    /// Campaign at once (thesis 3.10).
+    TimeoutNow(TimeoutNow),
+    /// Replace your log by this snapshot (thesis 5.1).
+    InstallSnapshot(InstallSnapshot),
 }
 
 /// Asks whether an election would be won, without disturbing anyone (thesis 9.6).
@@ -135,7 +140,39 @@ pub struct HeartbeatReply {
     pub round: u64,
 }
 
+/// Asks a follower that has everything to take over the leadership (thesis 3.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutNow {
+    /// The leader's term.
+    pub term: Term,
+}
+
+/// Tells a follower that its log starts too late to be continued (thesis 5.1).
+///
+/// The core knows what a snapshot stands for, not what is in it: the hosts move the content, and
+/// the receiving host hands this message to its core when the content is there, whole and durable.
+/// The answer is an [`AppendEntriesReply`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstallSnapshot {
+    /// The leader's term.
+    pub term: Term,
+    /// What the snapshot stands for.
+    pub snapshot: SnapshotMeta,
+}
+
 impl Message {
+    /// Whether it answers another message.
+    #[must_use]
+    pub const fn is_reply(&self) -> bool {
+        matches!(
+            self,
+            Self::PreVoteReply(_)
+                | Self::RequestVoteReply(_)
+                | Self::AppendEntriesReply(_)
+                | Self::HeartbeatReply(_)
+        )
+    }
+
     /// The sender's term; for a [`PreVote`] the term it would campaign in.
     #[must_use]
     pub const fn term(&self) -> Term {
@@ -148,6 +185,8 @@ impl Message {
             Self::AppendEntriesReply(m) => m.term,
             Self::Heartbeat(m) => m.term,
             Self::HeartbeatReply(m) => m.term,
+            Self::TimeoutNow(m) => m.term,
+            Self::InstallSnapshot(m) => m.term,
         }
     }
 }

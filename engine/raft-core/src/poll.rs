@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::error::{ProposeError, ReadError, StepError};
+use crate::conf_change::ConfChange;
+use crate::error::{ConfChangeError, ProposeError, ReadError, StepError, TransferError};
+use crate::event::{Event, Fault};
 use crate::ids::{LogId, NodeId};
 use crate::message::Message;
 use crate::raft::RaftCore;
@@ -22,11 +24,12 @@ impl<S: Storage> RaftCore<S> {
     }
 
     fn is_persist_due(&self) -> bool {
-        self.persist.is_hard_due() || self.log.handed < self.log.last_index()
+        let entries_due = !self.is_installing() && self.log.handed < self.log.last_index();
+        self.persist.is_hard_due() || entries_due || self.is_snapshot_due()
     }
 
     fn is_apply_due(&self) -> bool {
-        !self.fetching && self.log.delivered < self.log.appliable()
+        !self.fetching && !self.is_installing() && self.log.delivered < self.log.appliable()
     }
 
     fn is_send_due(&self) -> bool {
@@ -70,10 +73,14 @@ impl<S: Storage> RaftCore<S> {
                     self.log.delivered = last.id.index;
                 }
             }
+            Err(StorageError::Pending) => {
+                entries.clear();
+                self.fetching = true;
+                self.events.push(Event::Fetch { from, to });
+            }
             Err(error) => {
                 entries.clear();
-                self.fetching = error == StorageError::Pending;
-                self.unreadable(from, error);
+                self.stop(Fault::Storage { index: from, error });
             }
         }
     }
@@ -82,12 +89,16 @@ impl<S: Storage> RaftCore<S> {
         if !self.is_persist_due() {
             return;
         }
-        self.log.take_unpersisted(&mut out.entries_to_persist);
+        out.snapshot = self.take_snapshot();
+        if !self.is_installing() {
+            self.log.take_unpersisted(&mut out.entries_to_persist);
+        }
         // Never beyond what is durable already: whatever of this batch survives a crash, the stored
         // commit index lies within the stored log.
         let commit = self.log.appliable();
         let hard = HardState { term: self.term, vote: self.vote, commit };
-        let (seq, hard_state) = self.persist.hand_out(hard, self.log.last_index());
+        let (seq, hard_state) = self.persist.hand_out(hard, self.log.handed);
+        self.note_snapshot_batch(seq);
         out.hard_state = hard_state;
         out.receipt = Some(Receipt(seq));
     }
@@ -129,6 +140,27 @@ impl<S: Storage> RaftCore<S> {
     /// As [`RaftCore::handle_read`].
     pub fn read_index(&mut self, id: ReadId) -> Result<Ready, ReadError> {
         self.handle_read(id)?;
+        Ok(self.polled())
+    }
+
+    /// Changes the members.
+    ///
+    /// # Errors
+    /// As [`RaftCore::handle_conf_change`].
+    pub fn propose_conf_change(
+        &mut self,
+        change: &ConfChange,
+    ) -> Result<(LogId, Ready), ConfChangeError> {
+        let id = self.handle_conf_change(change)?;
+        Ok((id, self.polled()))
+    }
+
+    /// Hands leadership over.
+    ///
+    /// # Errors
+    /// As [`RaftCore::handle_transfer`].
+    pub fn transfer_leader(&mut self, to: NodeId) -> Result<Ready, TransferError> {
+        self.handle_transfer(to)?;
         Ok(self.polled())
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::event::Event;
 use crate::ids::{Index, LogId, Term};
 
 /// Consecutive proposals of one leadership.
@@ -33,6 +34,7 @@ impl Proposed {
         &mut self,
         old: Index,
         new: Index,
+        delivered: Index,
         term_at: impl Fn(Index) -> Option<Term>,
         mut lost: impl FnMut(LogId),
     ) {
@@ -53,7 +55,38 @@ impl Proposed {
                 }
             }
         }
-        self.0.retain(|run| run.last > new);
+        self.0.retain(|run| run.last > delivered);
+    }
+
+    /// The log gives way to a snapshot that ends at `last`: reports what became of every proposal
+    /// it covers, as far as that can be told. `term_at` is of the log before, `commit` and
+    /// `delivered` as well.
+    pub(crate) fn covered(
+        &mut self,
+        delivered: Index,
+        commit: Index,
+        last: LogId,
+        term_at: impl Fn(Index) -> Option<Term>,
+        mut event: impl FnMut(Event),
+    ) {
+        for run in &self.0 {
+            let from = run.first.0.max(delivered.0 + 1);
+            for index in (from..=run.last.0.min(last.index.0)).map(Index) {
+                let id = LogId::new(run.term, index);
+                if index <= commit {
+                    // What was replaced was reported when that was committed.
+                    if term_at(index) == Some(run.term) {
+                        event(Event::Uncertain { id });
+                    }
+                } else if run.term > last.term {
+                    // Terms never fall along a log: the snapshot's has no such entry.
+                    event(Event::Lost { id });
+                } else {
+                    event(Event::Uncertain { id });
+                }
+            }
+        }
+        self.0.retain(|run| run.last > last.index);
     }
 }
 
@@ -73,11 +106,11 @@ mod tests {
         let mut lost = Vec::new();
         // 2/5 is committed, 3/6 replaced 2/6.
         let terms = |i: Index| Some(Term([2, 3, 4, 4][i.0 as usize - 5]));
-        proposed.committed(Index(4), Index(5), terms, |e| lost.push(e));
+        proposed.committed(Index(4), Index(5), Index(4), terms, |e| lost.push(e));
         assert_eq!(lost, []);
-        proposed.committed(Index(5), Index(8), terms, |e| lost.push(e));
+        proposed.committed(Index(5), Index(8), Index(8), terms, |e| lost.push(e));
         assert_eq!(lost, [id(2, 6), id(2, 7)]);
-        proposed.committed(Index(8), Index(9), |_| Some(Term(9)), |e| lost.push(e));
+        proposed.committed(Index(8), Index(9), Index(9), |_| Some(Term(9)), |e| lost.push(e));
         assert_eq!(lost.len(), 2, "each proposal ends once");
     }
 }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::conf_change::{ConfHistory, ConfState};
 use crate::config::Config;
 use crate::entry::{Entry, EntryKind};
 use crate::error::{BootError, ProposeError, ReadError, StepError};
@@ -13,14 +14,19 @@ use crate::leader::Leadership;
 use crate::log::Log;
 use crate::message::Message;
 use crate::persist::{Gated, Persist};
+use crate::progress::ProgressState;
 use crate::proposed::Proposed;
-use crate::quorum::Votes;
+use crate::quorum::{Members, Votes};
 use crate::read_index::Reads;
 use crate::ready::{Applied, PersistSeq, ReadId, Receipt};
 use crate::rng::Rng;
-use crate::state::{ConfState, HardState, Role, SoftState, Status};
-use crate::storage::Storage;
+use crate::snapshot::Installing;
+use crate::state::{HardState, PeerState, PeerStatus, Role, SoftState, Status};
+use crate::storage::{InitialState, SnapshotMeta, Storage, StorageError};
 use crate::timer::{Timer, Timers};
+
+/// Bookkeeping that the limits on payload do not count, in bytes.
+const BACKLOG_SLACK: usize = 1 << 20;
 
 /// One replica of one group.
 ///
@@ -30,8 +36,10 @@ use crate::timer::{Timer, Timers};
 pub struct RaftCore<S: Storage> {
     pub(crate) config: Config,
     pub(crate) storage: S,
-    pub(crate) conf: ConfState,
-    /// This replica's place among the voters.
+    /// The configurations of the log; the newest is in force.
+    pub(crate) conf: ConfHistory,
+    pub(crate) members: Members,
+    /// This replica's place among the members.
     pub(crate) position: Option<usize>,
     pub(crate) term: Term,
     pub(crate) vote: Option<NodeId>,
@@ -39,6 +47,8 @@ pub struct RaftCore<S: Storage> {
     pub(crate) leader: Option<NodeId>,
     /// When the leader was heard last; meaningless without one.
     pub(crate) leader_heard: Tick,
+    /// Until when a leader's lease may rest on this replica, if leases are on.
+    pub(crate) quiet_until: Tick,
     pub(crate) log: Log,
     pub(crate) persist: Persist,
     pub(crate) timers: Timers,
@@ -51,6 +61,7 @@ pub struct RaftCore<S: Storage> {
     pub(crate) events: Vec<Event>,
     /// Committed entries wait for the storage to fetch them.
     pub(crate) fetching: bool,
+    pub(crate) installing: Option<Installing>,
     pub(crate) stopped: bool,
     noted: (Role, Term, Option<NodeId>),
     #[cfg(debug_assertions)]
@@ -77,27 +88,35 @@ impl<S: Storage> RaftCore<S> {
     /// As [`RaftCore::new`].
     pub fn new_at(config: Config, storage: S, now: Tick) -> Result<Self, BootError> {
         config.validate()?;
-        let initial = storage.initial_state().map_err(BootError::Storage)?;
-        let mut conf = initial.conf;
-        conf.voters.sort_unstable();
-        conf.voters.dedup();
-        if conf.voters.is_empty() {
-            return Err(BootError::NoVoters);
-        }
-        let hard = initial.hard;
-        let log = Log::load(&storage, hard.commit, config.log_cache_bytes_max)?;
+        let InitialState { mut hard, conf } =
+            storage.initial_state().map_err(BootError::Storage)?;
+        let (log, torn) = Log::load(&storage, hard.commit, config.log_cache_bytes_max)?;
         let last = log.last().term;
+        if torn && last > hard.term {
+            // The snapshot is durable and the term it came with is not: no vote was given in it.
+            hard = HardState { term: last, vote: None, ..hard };
+        }
         if last > hard.term {
             return Err(BootError::TermBehindLog { term: hard.term, last });
         }
+        let snapshot = storage.snapshot_meta();
+        let conf = load_confs(&storage, &snapshot, conf, torn)?;
+        if conf.newest().voters.is_empty() && log.last_index() > Index(0) {
+            return Err(BootError::NoVoters);
+        }
+        let members = Members::new(conf.newest());
+        let quiet_until = Tick(now.0.saturating_add(config.election_timeout_ticks));
+        let installing = torn.then_some(Installing { snapshot, batch: None });
         let mut core = Self {
-            position: conf.voters.binary_search(&config.id).ok(),
+            position: members.position(config.id),
             conf,
+            members,
             term: hard.term,
             vote: hard.vote,
             role: Role::Follower,
             leader: None,
             leader_heard: Tick(0),
+            quiet_until,
             log,
             persist: Persist::new(hard),
             timers: Timers::new(now),
@@ -109,6 +128,7 @@ impl<S: Storage> RaftCore<S> {
             outbox: Vec::new(),
             events: Vec::new(),
             fetching: false,
+            installing,
             stopped: false,
             noted: (Role::Follower, hard.term, None),
             #[cfg(debug_assertions)]
@@ -135,14 +155,18 @@ impl<S: Storage> RaftCore<S> {
         } else if self.timers.fire(Timer::Election) {
             self.start_election();
         }
-        if self.timers.fire(Timer::Retry) {
-            self.fetching = false;
-            self.lead.sends_due = true;
-        }
         self.settle();
     }
 
-    /// Takes a message of another member.
+    /// What the storage had to fetch ([`Event::Fetch`]) is there: read it.
+    pub fn handle_fetched(&mut self) {
+        self.fetching = false;
+        self.lead.progress.iter_mut().for_each(|p| p.fetching = false);
+        self.lead.sends_due = self.role == Role::Leader;
+    }
+
+    /// Takes a message of another node of the group. Requests are taken of nodes that are not
+    /// members as well: they may be, in a configuration this replica has not seen yet.
     ///
     /// # Errors
     /// The message is refused and the state unchanged; see [`StepError`].
@@ -150,12 +174,12 @@ impl<S: Storage> RaftCore<S> {
         if self.stopped {
             return Err(StepError::Stopped);
         }
-        let position = self.conf.voters.binary_search(&from).ok();
-        let Some(position) = position.filter(|p| Some(*p) != self.position) else {
+        let position = self.members.position(from);
+        if from == self.config.id || from == NodeId(0) || position.is_none() && message.is_reply() {
             return Err(StepError::UnknownPeer(from));
-        };
+        }
         self.validate(&message)?;
-        self.dispatch(from, position, message);
+        self.dispatch(from, position.unwrap_or(usize::MAX), message);
         self.settle();
         Ok(())
     }
@@ -171,11 +195,21 @@ impl<S: Storage> RaftCore<S> {
         if self.role != Role::Leader {
             return Err(ProposeError::NotLeader { leader: self.leader });
         }
+        if let Some(to) = self.lead.transfer_to() {
+            return Err(ProposeError::Transferring { to });
+        }
         if data.len() > self.config.entry_bytes_max {
             return Err(ProposeError::TooLarge);
         }
         let uncommitted = self.lead.uncommitted_bytes;
         if uncommitted > 0 && uncommitted + data.len() > self.config.uncommitted_bytes_max {
+            return Err(ProposeError::Busy);
+        }
+        // A quorum of others commits without the own disk, and without the own state machine: the
+        // entries these have not seen to stay in memory.
+        let config = &self.config;
+        let backlog = config.log_cache_bytes_max.saturating_add(config.uncommitted_bytes_max);
+        if self.log.held_bytes() > backlog.saturating_add(BACKLOG_SLACK) {
             return Err(ProposeError::Busy);
         }
         self.lead.uncommitted_bytes += data.len();
@@ -201,15 +235,6 @@ impl<S: Storage> RaftCore<S> {
         Ok(())
     }
 
-    /// Starts an election now, as if the leader had been silent too long. Does nothing on a leader
-    /// and on a replica that may not lead.
-    pub fn handle_campaign(&mut self) {
-        if !self.stopped && self.role != Role::Leader {
-            self.start_election();
-            self.settle();
-        }
-    }
-
     /// The batch of this receipt, and every earlier one, is durable.
     pub fn handle_persisted(&mut self, receipt: Receipt) {
         self.handle_persisted_through(receipt.seq());
@@ -226,6 +251,7 @@ impl<S: Storage> RaftCore<S> {
             return;
         }
         let durable = self.persist.confirm(seq);
+        self.finish_install(seq);
         if durable > self.log.durable {
             self.log.durable = durable;
             self.log.evict();
@@ -274,10 +300,44 @@ impl<S: Storage> RaftCore<S> {
         &self.config
     }
 
-    /// The members.
+    /// The members: the newest configuration in the log, which is in force.
     #[must_use]
     pub fn conf(&self) -> &ConfState {
-        &self.conf
+        self.conf.newest()
+    }
+
+    /// The entry that holds [`RaftCore::conf`]; beyond the commit index it may still fall.
+    #[must_use]
+    pub fn conf_index(&self) -> Index {
+        self.conf.newest_index()
+    }
+
+    /// The term of an entry that is in the log; `None` elsewhere.
+    #[must_use]
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.log.term_at(index)
+    }
+
+    /// What this leader knows about the other members, in ascending order. Empty elsewhere.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
+        let timeout = self.config.election_timeout_ticks;
+        let others = self.lead.progress.iter().enumerate();
+        others.filter(|(p, _)| Some(*p) != self.position).map(move |(position, progress)| {
+            PeerStatus {
+                id: self.members.id(position),
+                voter: self.members.is_voter(position),
+                state: match progress.state {
+                    ProgressState::Probe { .. } => PeerState::Probe,
+                    ProgressState::Replicate => PeerState::Replicate,
+                    ProgressState::Snapshot { .. } => PeerState::Snapshot,
+                },
+                matched: progress.matched,
+                next: progress.next,
+                inflight_messages: progress.inflights().messages(),
+                inflight_bytes: progress.inflights().bytes(),
+                active: progress.heard.0.saturating_add(timeout) > self.now().0,
+            }
+        })
     }
 
     /// The storage.
@@ -333,6 +393,7 @@ impl<S: Storage> RaftCore<S> {
             durable: self.log.durable,
             applied: self.log.applied,
             established: self.is_established(),
+            transfer: self.lead.transfer_to(),
         }
     }
 
@@ -348,6 +409,7 @@ impl<S: Storage> RaftCore<S> {
         self.proposed.committed(
             old,
             commit,
+            log.delivered,
             |i| log.term_at(i),
             |id| events.push(Event::Lost { id }),
         );
@@ -387,6 +449,7 @@ impl<S: Storage> RaftCore<S> {
         self.role = Role::Follower;
         self.leader = None;
         self.timers.stop_all();
+        self.installing = None;
         self.persist.drop_gates();
         self.reads.fail_all();
         self.lead = Leadership::default();
@@ -395,7 +458,7 @@ impl<S: Storage> RaftCore<S> {
     }
 
     /// The end of every input: say what changed, and in debug builds check the laws.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let now = (self.role, self.term, self.leader);
         if now != self.noted {
             self.noted = now;
@@ -405,4 +468,34 @@ impl<S: Storage> RaftCore<S> {
         #[cfg(debug_assertions)]
         self.check_laws();
     }
+}
+
+/// The configurations of a stored log: what it began with, and every change since.
+fn load_confs<S: Storage>(
+    storage: &S,
+    snapshot: &SnapshotMeta,
+    initial: ConfState,
+    torn: bool,
+) -> Result<ConfHistory, BootError> {
+    let corrupt = BootError::Storage(StorageError::Corrupt);
+    let base = snapshot.last.index;
+    let first = if base > Index(0) { snapshot.conf.clone() } else { initial };
+    if !first.is_sound() {
+        return Err(corrupt);
+    }
+    let mut confs = ConfHistory::new(base, first);
+    let mut entries = Vec::new();
+    if !torn {
+        let from = base.next().max(storage.first_index());
+        storage.conf_entries(from, &mut entries).map_err(BootError::Storage)?;
+    }
+    for entry in entries {
+        let conf = ConfState::decode(&entry.data).filter(|c| !c.voters.is_empty());
+        let follows = entry.id.index > confs.newest_index() && entry.kind == EntryKind::ConfChange;
+        let Some(conf) = conf.filter(|_| follows) else {
+            return Err(corrupt);
+        };
+        confs.push(entry.id.index, conf);
+    }
+    Ok(confs)
 }

@@ -90,22 +90,21 @@ impl<S: Storage> RaftCore<S> {
         }
         self.lead.round += 1;
         self.reads.start_round(self.lead.round, self.log.commit);
-        if self.has_peers() {
-            self.lead.heartbeat_due = true;
-        } else {
-            self.reads.confirm(self.lead.round);
+        if self.lease_until().is_some() {
+            return self.reads.confirm(self.lead.round);
         }
+        self.confirm_round();
+        self.lead.heartbeat_due |= !self.reads.rounds.is_empty();
     }
 
     /// Confirms the rounds that a quorum, this leader included, has answered: at some moment after
-    /// the reads were asked nobody else led.
-    pub(crate) fn confirm_reads(&mut self) {
-        if self.reads.rounds.is_empty() {
+    /// each began nobody else led.
+    pub(crate) fn confirm_round(&mut self) {
+        if self.reads.rounds.is_empty() && self.config.lease_ticks == 0 {
             return;
         }
-        let newest = self.lead.round;
-        if let Some(number) = self.lead.reached(self.position, newest, |p| p.round) {
-            self.reads.confirm(number);
-        }
+        let number = self.reached(self.lead.round, |p| p.round);
+        self.reads.confirm(number);
+        self.lead.lease.confirmed(number);
     }
 }

@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-use crate::event::Fault;
-use crate::ids::{Index, LogId};
+use crate::event::{Event, Fault};
+use crate::ids::LogId;
 use crate::message::{AppendEntries, Message};
+use crate::progress::ProgressState;
 use crate::raft::RaftCore;
 use crate::state::Role;
 use crate::storage::{Storage, StorageError};
-use crate::timer::Timer;
 
 impl<S: Storage> RaftCore<S> {
     /// Queues what every follower may be sent now. Called once per poll, so that any number of
@@ -26,16 +26,16 @@ impl<S: Storage> RaftCore<S> {
     }
 
     fn send_appends_to(&mut self, position: usize, notice: bool) {
-        let window = self.config.inflight_messages_max;
         let progress = &mut self.lead.progress[position];
+        let follows = progress.state == ProgressState::Replicate;
         let mut wanted = core::mem::take(&mut progress.poke)
-            || notice && !progress.is_probe() && progress.told_commit < self.log.commit;
+            || notice && follows && progress.told_commit < self.log.commit;
         loop {
             let progress = &self.lead.progress[position];
-            let open = progress.may_send(window);
+            let open = progress.may_send(&self.config) && !progress.fetching;
             let more = open && progress.next <= self.log.last_index();
             // An empty message finds out what was lost, or carries the commit index.
-            if !more && !wanted || !open && progress.is_probe() {
+            if !more && !wanted || !open && !follows {
                 return;
             }
             wanted = false;
@@ -51,19 +51,32 @@ impl<S: Storage> RaftCore<S> {
         let prev = next.prev();
         // Without the term of the entry before there is nothing a follower could compare.
         let Some(prev_term) = self.log.term_at(prev) else {
-            return false;
+            return self.send_snapshot(position);
         };
         let mut entries = Vec::new();
         if with_entries {
             let (last, bytes_max) = (self.log.last_index(), self.config.message_bytes_max);
             let read = self.log.read(&self.storage, next, last, bytes_max, &mut entries);
-            if let Err(error) = read {
-                self.unreadable(next, error);
-                return false;
+            match read {
+                Ok(()) => {}
+                Err(StorageError::Pending) => {
+                    self.lead.progress[position].fetching = true;
+                    self.events.push(Event::Fetch { from: next, to: last });
+                    return false;
+                }
+                // Dropped from the storage, and the core was not told.
+                Err(StorageError::Compacted) if next <= self.log.applied => {
+                    return self.send_snapshot(position);
+                }
+                Err(error) => {
+                    self.stop(Fault::Storage { index: next, error });
+                    return false;
+                }
             }
         }
         let progress = &mut self.lead.progress[position];
-        progress.sent(entries.last().map(|e| e.id.index));
+        let bytes = entries.iter().map(|e| e.data.len()).sum();
+        progress.sent(entries.last().map(|e| e.id.index), bytes);
         progress.told_commit = self.log.commit;
         let message = Message::AppendEntries(AppendEntries {
             term: self.term,
@@ -71,22 +84,7 @@ impl<S: Storage> RaftCore<S> {
             commit: self.log.commit,
             entries,
         });
-        self.outbox.push((self.conf.voters[position], message));
+        self.outbox.push((self.members.id(position), message));
         true
-    }
-
-    /// The storage did not hand out an entry that this replica has.
-    pub(crate) fn unreadable(&mut self, index: Index, error: StorageError) {
-        match error {
-            // On its way from the disk: ask again with the next tick, and go on meanwhile.
-            StorageError::Pending => {
-                self.timers.set_earlier(Timer::Retry, self.timers.after(1));
-            }
-            // The follower can only be helped by a snapshot. Heartbeats keep it in the group.
-            StorageError::Compacted if self.role == Role::Leader && index <= self.log.applied => {}
-            StorageError::Compacted | StorageError::Unavailable | StorageError::Corrupt => {
-                self.stop(Fault::Storage { index, error });
-            }
-        }
     }
 }

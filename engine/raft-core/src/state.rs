@@ -1,6 +1,4 @@
-//! What a replica knows about itself: the durable part, the volatile part, the configuration.
-
-use alloc::vec::Vec;
+//! What a replica knows about itself: the durable part, the volatile part, and summaries of both.
 
 use crate::ids::{Index, LogId, NodeId, Term};
 
@@ -38,13 +36,6 @@ pub struct SoftState {
     pub leader: Option<NodeId>,
 }
 
-/// The members of a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConfState {
-    /// The members that vote, in ascending order.
-    pub voters: Vec<NodeId>,
-}
-
 /// A summary of a replica for people and for metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -62,4 +53,38 @@ pub struct Status {
     pub applied: Index,
     /// Whether this is a leader that has committed an entry of its own term (thesis 6.4).
     pub established: bool,
+    /// To whom this leader is handing over, if it is (thesis 3.10).
+    pub transfer: Option<NodeId>,
+}
+
+/// How a leader sends entries to a follower (thesis 3.5, 5.1, 10.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// Looking for where the logs depart: one message at a time.
+    Probe,
+    /// Entries leave without waiting.
+    Replicate,
+    /// A snapshot is on its way.
+    Snapshot,
+}
+
+/// What a leader knows about another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The member.
+    pub id: NodeId,
+    /// Whether it counts; a learner does not.
+    pub voter: bool,
+    /// How entries are sent to it.
+    pub state: PeerState,
+    /// The highest index known to be durable there and equal to the leader's.
+    pub matched: Index,
+    /// The next index to send.
+    pub next: Index,
+    /// Messages with entries on their way.
+    pub inflight_messages: usize,
+    /// Payload on its way, in bytes.
+    pub inflight_bytes: usize,
+    /// Whether it was heard within an election timeout.
+    pub active: bool,
 }

@@ -1,5 +1,7 @@
 //! Which rule a message meets: validation, terms, dispatch (thesis 3.3).
 
+use crate::conf_change::ConfState;
+use crate::entry::EntryKind;
 use crate::error::StepError;
 use crate::ids::{NodeId, Term};
 use crate::log::INDEX_END;
@@ -8,7 +10,7 @@ use crate::message::{
 };
 use crate::raft::RaftCore;
 use crate::state::Role;
-use crate::storage::Storage;
+use crate::storage::{SnapshotMeta, Storage};
 
 /// Terms stay below this, so that the next term always exists whatever a peer claims.
 const TERM_END: Term = Term(1 << 62);
@@ -20,7 +22,8 @@ impl<S: Storage> RaftCore<S> {
         let zero_allowed = matches!(message, Message::PreVoteReply(_));
         let current = self.role == Role::Leader && term == self.term;
         let sound = match message {
-            Message::AppendEntries(m) => is_consecutive(m),
+            Message::AppendEntries(m) => is_consecutive(m) && are_confs_sound(m),
+            Message::InstallSnapshot(m) => is_snapshot_sound(&m.snapshot, m.term),
             Message::AppendEntriesReply(AppendEntriesReply { outcome, .. }) => match outcome {
                 AppendOutcome::Accepted { matched: index }
                 | AppendOutcome::Rejected { prev: index, .. } => {
@@ -38,7 +41,9 @@ impl<S: Storage> RaftCore<S> {
         }
     }
 
-    /// Compares terms, then hands the message to its rule. `position` is the sender's among voters.
+    /// Compares terms, then hands the message to its rule. `position` is the sender's among the
+    /// members; requests are taken of anybody, since the sender may know more of the members than
+    /// this replica does (thesis 4.1).
     pub(crate) fn dispatch(&mut self, from: NodeId, position: usize, message: Message) {
         match message {
             // Pre-votes do not carry the sender's term: they must not disturb anyone (thesis 9.6).
@@ -46,7 +51,7 @@ impl<S: Storage> RaftCore<S> {
             Message::PreVoteReply(m) => return self.on_pre_vote_reply(position, m),
             // While a leader is heard nobody helps to depose it (thesis 4.2.3, 9.6).
             Message::RequestVote(m)
-                if m.term > self.term && !m.transfer && self.is_leader_alive() =>
+                if m.term > self.term && !m.transfer && self.clings_to_leader() =>
             {
                 return;
             }
@@ -57,18 +62,24 @@ impl<S: Storage> RaftCore<S> {
             return self.answer_stale(from, &message);
         }
         if term > self.term {
-            let leads = matches!(message, Message::AppendEntries(_) | Message::Heartbeat(_));
-            self.become_follower(term, leads.then_some(from));
+            self.become_follower(term, is_of_leader(&message).then_some(from));
         }
         match message {
             Message::RequestVote(m) => self.on_request_vote(from, m),
             Message::RequestVoteReply(m) => self.on_request_vote_reply(position, m),
             Message::AppendEntries(m) => self.on_append_entries(from, m),
             Message::Heartbeat(m) => self.on_heartbeat(from, m),
+            Message::InstallSnapshot(m) => self.on_install_snapshot(from, m),
+            Message::TimeoutNow(_) => self.on_timeout_now(from),
             Message::AppendEntriesReply(m) => self.on_append_reply(position, m),
             Message::HeartbeatReply(m) => self.on_heartbeat_reply(position, m),
             Message::PreVote(_) | Message::PreVoteReply(_) => {}
         }
+    }
+
+    /// Whether nobody may be helped against the leader there is (thesis 4.2.3).
+    fn clings_to_leader(&self) -> bool {
+        self.config.check_quorum && self.is_leader_alive() || self.is_bound()
     }
 
     /// Answers a request of a term that is over. The sender learns the newer term; without that a
@@ -76,10 +87,12 @@ impl<S: Storage> RaftCore<S> {
     fn answer_stale(&mut self, from: NodeId, message: &Message) {
         let term = self.term;
         let answer = match message {
-            Message::AppendEntries(_) => Message::AppendEntriesReply(AppendEntriesReply {
-                term,
-                outcome: AppendOutcome::Stale,
-            }),
+            Message::AppendEntries(_) | Message::InstallSnapshot(_) => {
+                Message::AppendEntriesReply(AppendEntriesReply {
+                    term,
+                    outcome: AppendOutcome::Stale,
+                })
+            }
             // Round zero confirms nothing. The sender may come to lead the term of this answer, and
             // must not find a round of its former leadership confirmed in it.
             Message::Heartbeat(_) => Message::HeartbeatReply(HeartbeatReply { term, round: 0 }),
@@ -90,6 +103,32 @@ impl<S: Storage> RaftCore<S> {
         };
         self.send(from, answer);
     }
+}
+
+/// Whether only the leader of its term sends such a message.
+const fn is_of_leader(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::AppendEntries(_)
+            | Message::Heartbeat(_)
+            | Message::InstallSnapshot(_)
+            | Message::TimeoutNow(_)
+    )
+}
+
+/// Whether every configuration among the entries can be read.
+fn are_confs_sound(m: &AppendEntries) -> bool {
+    let mut confs = m.entries.iter().filter(|e| e.kind == EntryKind::ConfChange);
+    confs.all(|e| ConfState::decode(&e.data).is_some_and(|conf| !conf.voters.is_empty()))
+}
+
+fn is_snapshot_sound(snapshot: &SnapshotMeta, term: Term) -> bool {
+    let last = snapshot.last;
+    (1..INDEX_END).contains(&last.index.0)
+        && last.term > Term(0)
+        && last.term <= term
+        && snapshot.conf.is_sound()
+        && !snapshot.conf.voters.is_empty()
 }
 
 /// Whether the entries follow `prev` and each other, in terms that can be (thesis 3.5, Log

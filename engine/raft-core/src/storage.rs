@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::entry::Entry;
+use crate::conf_change::ConfState;
+use crate::entry::{Entry, EntryKind};
 use crate::ids::{Index, LogId, Term};
-use crate::state::{ConfState, HardState};
+use crate::state::HardState;
 
 /// A read-only view of one group's durable log and state.
 pub trait Storage {
@@ -29,6 +30,27 @@ pub trait Storage {
         out: &mut Vec<Entry>,
     ) -> Result<(), StorageError>;
 
+    /// Appends to `out` every [`EntryKind::ConfChange`] from `from` to the end of the log. Read once,
+    /// at the start.
+    ///
+    /// This reads the whole log, some of it at a time; a storage that knows where they are does
+    /// better.
+    ///
+    /// # Errors
+    /// As [`Storage::entries`]; never [`StorageError::Pending`].
+    fn conf_entries(&self, from: Index, out: &mut Vec<Entry>) -> Result<(), StorageError> {
+        let (mut next, end) = (from, self.last_index().next());
+        let mut chunk = Vec::new();
+        while next < end {
+            chunk.clear();
+            self.entries(next, end, 1 << 20, &mut chunk)?;
+            let last = chunk.last().ok_or(StorageError::Corrupt)?;
+            next = last.id.index.next();
+            out.extend(chunk.drain(..).filter(|e| e.kind == EntryKind::ConfChange));
+        }
+        Ok(())
+    }
+
     /// The term of the entry at `index`, also of the one just before the first.
     ///
     /// # Errors
@@ -41,7 +63,8 @@ pub trait Storage {
     /// The last index durable; `first_index - 1` when the log is empty.
     fn last_index(&self) -> Index;
 
-    /// What the newest snapshot holds; index zero when there is none.
+    /// What the newest snapshot holds; index zero when there is none. The log goes on from its last
+    /// entry, or begins before it.
     fn snapshot_meta(&self) -> SnapshotMeta;
 }
 
@@ -50,7 +73,8 @@ pub trait Storage {
 pub struct InitialState {
     /// Term, vote and commit.
     pub hard: HardState,
-    /// The members.
+    /// The members the group began with; not looked at once there is a snapshot, which has its own.
+    /// Empty on a replica that is to join: it learns from the log or from a snapshot who they are.
     pub conf: ConfState,
 }
 

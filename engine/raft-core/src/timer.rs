@@ -13,11 +13,13 @@ pub(crate) enum Timer {
     CheckQuorum,
     /// Followers learn the commit index by then, if no entry carried it before.
     CommitNotice,
-    /// Ask the storage again for what it had to fetch.
-    Retry,
+    /// A snapshot on its way counts as lost by then.
+    Snapshot,
+    /// Leadership is handed over until then, or kept (thesis 3.10).
+    Transfer,
 }
 
-const TIMERS: usize = Timer::Retry as usize + 1;
+const TIMERS: usize = Timer::Transfer as usize + 1;
 const NEVER: Tick = Tick(u64::MAX);
 
 /// The clock of a replica and its deadlines.
@@ -62,13 +64,6 @@ impl Timers {
 
     pub(crate) fn stop_all(&mut self) {
         self.deadlines = [NEVER; TIMERS];
-    }
-
-    /// Stops what belongs to a role. What the storage fetches is wanted in any role.
-    pub(crate) fn stop_role(&mut self) {
-        let retry = self.deadlines[Timer::Retry as usize];
-        self.stop_all();
-        self.set(Timer::Retry, retry);
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {

@@ -34,19 +34,31 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Reads what the storage has. Says also whether a crash came between a snapshot and its log:
+    /// the stored log is then another, and has to give way.
     pub(crate) fn load<S: Storage>(
         storage: &S,
         commit: Index,
         cache_bytes_max: usize,
-    ) -> Result<Self, BootError> {
-        let terms = TermRuns::load(storage)?;
+    ) -> Result<(Self, bool), BootError> {
+        let mut terms = TermRuns::load(storage)?;
+        let snapshot = storage.snapshot_meta().last;
+        let has_snapshot = snapshot.index > Index(0);
+        if has_snapshot && snapshot.index < terms.base().index {
+            let first = terms.base().index.next();
+            return Err(BootError::SnapshotGap { snapshot: snapshot.index, first });
+        }
+        let torn = has_snapshot && terms.term_at(snapshot.index) != Some(snapshot.term);
+        if torn {
+            terms = TermRuns::new(snapshot);
+        }
         let last = terms.last().index;
-        let applied = terms.base().index.max(storage.snapshot_meta().last.index);
+        let applied = terms.base().index.max(snapshot.index);
         let commit = commit.max(applied);
         if commit > last {
             return Err(BootError::CommitBeyondLog { commit, last });
         }
-        Ok(Self {
+        let log = Self {
             tail: Tail::new(last.next()),
             terms,
             cache_bytes_max,
@@ -55,7 +67,8 @@ impl Log {
             commit,
             delivered: applied,
             applied,
-        })
+        };
+        Ok((log, torn))
     }
 
     pub(crate) fn last(&self) -> LogId {
@@ -95,6 +108,35 @@ impl Log {
         self.durable = self.durable.min(from.prev());
     }
 
+    /// Becomes the empty log after a snapshot. What is durable of it no longer counts, beyond what
+    /// both share.
+    pub(crate) fn install(&mut self, last: LogId) {
+        assert!(last.index > self.commit, "a snapshot never takes back what is committed");
+        self.terms = TermRuns::new(last);
+        self.tail = Tail::new(last.index.next());
+        self.durable = self.durable.min(self.commit);
+        self.handed = self.durable;
+        self.commit = last.index;
+    }
+
+    /// The snapshot that the log goes on from is durable.
+    pub(crate) fn installed(&mut self, last: Index) {
+        self.durable = self.durable.max(last);
+        self.delivered = self.delivered.max(last);
+        self.applied = self.applied.max(last);
+    }
+
+    /// Entries up to `base`, which are applied, are gone from the storage.
+    pub(crate) fn compact(&mut self, base: Index) {
+        self.terms.compact(base);
+        self.tail.evict(base, 0);
+    }
+
+    /// What the entries in memory take, in bytes.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.tail.bytes()
+    }
+
     /// The payload of the entries `from..=to` that are in memory.
     pub(crate) fn cached_bytes(&self, from: Index, to: Index) -> usize {
         self.tail.range(from, to).map(|e| e.data.len()).sum()
@@ -110,7 +152,7 @@ impl Log {
         self.commit.min(self.durable)
     }
 
-    /// Entries not handed out to be persisted yet. They are always in memory.
+    /// Hands out what was not handed out to be persisted yet. It is always in memory.
     pub(crate) fn take_unpersisted(&mut self, out: &mut Vec<Entry>) {
         let last = self.last_index();
         out.extend(self.tail.range(self.handed.next(), last).cloned());

@@ -46,6 +46,11 @@ impl Tail {
         }
     }
 
+    /// What is held, in bytes, bookkeeping included.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Drops entries up to `until` from the front while more than `bytes_max` are held.
     pub(crate) fn evict(&mut self, until: Index, bytes_max: usize) {
         while self.bytes > bytes_max && self.first <= until {

@@ -104,6 +104,16 @@ impl TermRuns {
         self.last = id.index;
     }
 
+    /// Forgets what is before `base`, which becomes the base.
+    pub(crate) fn compact(&mut self, base: Index) {
+        let Some(term) = self.term_at(base).filter(|_| base > self.base().index) else {
+            return;
+        };
+        let after = self.runs.partition_point(|r| r.index <= base);
+        self.runs.drain(..after - 1);
+        self.runs[0] = LogId::new(term, base);
+    }
+
     /// Forgets `from` and everything after it; never the base.
     pub(crate) fn truncate(&mut self, from: Index) {
         assert!(from > self.base().index, "the base of a log stays");
@@ -139,6 +149,15 @@ mod tests {
         assert_eq!(runs.last_at_or_below(Index(14), Term(1)), id(2, 10));
         runs.truncate(Index(13));
         assert_eq!(runs.last(), id(4, 12));
+        let mut compacted = runs.clone();
+        compacted.compact(Index(11));
+        assert_eq!(compacted.base(), id(2, 11));
+        compacted.compact(Index(9));
+        assert_eq!([10, 11, 12].map(|i| compacted.term_at(Index(i)).map(|t| t.0)), {
+            [None, Some(2), Some(4)]
+        });
+        compacted.compact(Index(12));
+        assert_eq!((compacted.base(), compacted.last()), (id(4, 12), id(4, 12)));
         runs.truncate(Index(11));
         assert_eq!(runs.last(), id(2, 10));
         assert_eq!(runs.term_at(Index(11)), None);

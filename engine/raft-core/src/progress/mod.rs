@@ -1,7 +1,8 @@
-//! What a leader knows about one other voter (thesis 3.5, 10.2.1).
+//! What a leader knows about one other member (thesis 3.5, 5.1, 10.2.1).
 
 mod inflights;
 
+use crate::config::Config;
 use crate::ids::{Index, Tick};
 use inflights::Inflights;
 
@@ -15,6 +16,11 @@ pub(crate) enum ProgressState {
     },
     /// It follows: messages leave without waiting, up to the limit in flight.
     Replicate,
+    /// What it needs was compacted: a snapshot is on its way, and nothing else until it answers.
+    Snapshot {
+        /// When to stop waiting.
+        until: Tick,
+    },
 }
 
 /// A leader's view of one follower. `matched < next` always.
@@ -33,6 +39,8 @@ pub(crate) struct Progress {
     pub(crate) told_commit: Index,
     /// Send something at the next poll, whatever the window says: find out what was lost.
     pub(crate) poke: bool,
+    /// What it needs next is being fetched from the disk.
+    pub(crate) fetching: bool,
     inflights: Inflights,
 }
 
@@ -47,45 +55,72 @@ impl Progress {
             round: 0,
             told_commit: Index(0),
             poke: false,
+            fetching: false,
             inflights: Inflights::default(),
         }
     }
 
-    pub(crate) fn is_probe(&self) -> bool {
-        matches!(self.state, ProgressState::Probe { .. })
+    pub(crate) fn inflights(&self) -> &Inflights {
+        &self.inflights
     }
 
     /// Whether an ordinary message may leave now.
-    pub(crate) fn may_send(&self, inflight_messages_max: usize) -> bool {
+    pub(crate) fn may_send(&self, config: &Config) -> bool {
         match self.state {
             ProgressState::Probe { sent } => !sent,
-            ProgressState::Replicate => !self.inflights.is_full(inflight_messages_max),
+            ProgressState::Replicate => !self.inflights.is_full(config),
+            ProgressState::Snapshot { .. } => false,
         }
     }
 
-    /// A message whose last entry is `last` (or which has none) has left.
-    pub(crate) fn sent(&mut self, last: Option<Index>) {
+    /// A message whose last entry is `last` (or which has none) has left, with so much payload.
+    pub(crate) fn sent(&mut self, last: Option<Index>, bytes: usize) {
         match &mut self.state {
             ProgressState::Probe { sent } => *sent = true,
             ProgressState::Replicate => {
                 if let Some(last) = last {
                     self.next = last.next();
-                    self.inflights.push(last);
+                    self.inflights.push(last, bytes);
                 }
             }
+            ProgressState::Snapshot { .. } => {}
         }
     }
 
-    /// An acceptance arrived. Returns whether the match index rose.
-    pub(crate) fn accepted(&mut self, matched: Index) -> bool {
+    /// A snapshot that ends at `last` has left.
+    pub(crate) fn sent_snapshot(&mut self, last: Index, until: Tick) {
+        self.state = ProgressState::Snapshot { until };
+        self.next = self.next.max(last.next());
+        self.inflights.clear();
+    }
+
+    /// The follower is to be probed from what is known to match: a snapshot was lost, or the way to
+    /// it broke. With `wait` only after it has answered a heartbeat.
+    pub(crate) fn probe(&mut self, wait: bool) {
+        self.state = ProgressState::Probe { sent: wait };
+        self.next = self.matched.next();
+        self.poke = false;
+        self.inflights.clear();
+    }
+
+    /// An acceptance arrived; the log goes back to `base`. Returns whether the match index rose.
+    pub(crate) fn accepted(&mut self, matched: Index, base: Index) -> bool {
         let rose = matched > self.matched;
         if rose {
             self.matched = matched;
             self.next = self.next.max(matched.next());
         }
         self.inflights.free_to(matched);
-        // A probe is over when it was answered, not when some older message was.
-        if self.is_probe() && matched >= self.matched && (rose || matched.next() == self.next) {
+        // A probe is over when it was answered, not when some older message was. A snapshot is no
+        // longer needed once the log can go on from what matches, wherever the follower had it from.
+        let over = match self.state {
+            ProgressState::Probe { .. } => {
+                matched >= self.matched && (rose || matched.next() == self.next)
+            }
+            ProgressState::Replicate => false,
+            ProgressState::Snapshot { .. } => self.matched >= base,
+        };
+        if over {
             self.state = ProgressState::Replicate;
             self.next = self.matched.next();
         }
@@ -110,6 +145,7 @@ impl Progress {
                 // At least one step back, never into what is known to match.
                 self.next = resume.next().min(prev).max(self.matched.next());
             }
+            ProgressState::Snapshot { .. } => return false,
         }
         self.state = ProgressState::Probe { sent: false };
         true
@@ -120,6 +156,7 @@ impl Progress {
         match &mut self.state {
             ProgressState::Probe { sent } => *sent = false,
             ProgressState::Replicate => self.poke = true,
+            ProgressState::Snapshot { .. } => {}
         }
     }
 }

@@ -5,17 +5,66 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use raft_core::{
-    ConfState, Entry, HardState, Index, InitialState, LogId, NodeId, Ready, Receipt, SnapshotMeta,
-    Storage, StorageError, Term,
+    ConfState, Entry, EntryKind, HardState, Index, InitialState, LogId, NodeId, Ready, Receipt,
+    SnapshotMeta, Storage, StorageError, Term,
 };
 
 /// What a crash does not take.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Platter {
     pub(crate) hard: HardState,
-    /// The log from index 1.
+    /// The log after `base`.
     pub(crate) entries: Vec<Entry>,
-    pub(crate) voters: Vec<NodeId>,
+    /// The entry before the first.
+    pub(crate) base: LogId,
+    pub(crate) snapshot: SnapshotMeta,
+    /// What the group began with.
+    pub(crate) conf: ConfState,
+}
+
+impl Platter {
+    fn apply(&mut self, write: &Write) {
+        self.hard = write.hard.unwrap_or(self.hard);
+        if let Some(snapshot) = &write.snapshot {
+            self.snapshot = snapshot.clone();
+            self.base = snapshot.last;
+            self.entries.clear();
+        }
+        if let Some(first) = write.entries.first() {
+            let kept = first.id.index.0.checked_sub(self.base.index.0 + 1);
+            self.entries.truncate(kept.expect("no entry below the base") as usize);
+            let last = self.last().index;
+            assert_eq!(last.next(), first.id.index, "a log has no holes");
+        }
+        self.entries.extend(write.entries.iter().cloned());
+    }
+
+    /// The last entry, or the base.
+    pub(crate) fn last(&self) -> LogId {
+        self.entries.last().map_or(self.base, |e| e.id)
+    }
+
+    /// The identity at an index that is in the log, the base included.
+    pub(crate) fn id_at(&self, index: Index) -> Option<LogId> {
+        let offset = index.0.checked_sub(self.base.index.0)?;
+        match offset.checked_sub(1) {
+            None => Some(self.base),
+            Some(place) => self.entries.get(place as usize).map(|e| e.id),
+        }
+    }
+
+    /// The configuration in force at an index that is in the log.
+    pub(crate) fn conf_at(&self, index: Index) -> ConfState {
+        let confs = self.entries.iter().filter(|e| e.kind == EntryKind::ConfChange);
+        let newest = confs.take_while(|e| e.id.index <= index).last();
+        newest.map_or_else(
+            || {
+                let has_snapshot = self.snapshot.last.index > Index(0);
+                if has_snapshot { self.snapshot.conf.clone() } else { self.conf.clone() }
+            },
+            |e| ConfState::decode(&e.data).expect("a configuration"),
+        )
+    }
 }
 
 /// A batch written and not yet synced.
@@ -23,6 +72,7 @@ pub(crate) struct Platter {
 struct Write {
     receipt: Receipt,
     hard: Option<HardState>,
+    snapshot: Option<SnapshotMeta>,
     entries: Vec<Entry>,
 }
 
@@ -37,14 +87,18 @@ pub(crate) struct Disk {
     pub(crate) reads: Rc<Cell<u32>>,
     /// What every read of entries answers, if set.
     pub(crate) fault: Rc<Cell<Option<StorageError>>>,
-    /// The log is gone up to here.
+    /// Reads at or below this answer that it was compacted, though the core was not told.
     pub(crate) compacted: Rc<Cell<u64>>,
 }
 
 impl Disk {
     pub(crate) fn new(voters: &[u64]) -> Self {
+        Self::with_conf(ConfState::of_voters(voters.iter().copied().map(NodeId)))
+    }
+
+    pub(crate) fn with_conf(conf: ConfState) -> Self {
         let disk = Self::default();
-        disk.platter.borrow_mut().voters = voters.iter().copied().map(NodeId).collect();
+        disk.platter.borrow_mut().conf = conf;
         disk
     }
 
@@ -52,8 +106,8 @@ impl Disk {
     pub(crate) fn write(&self, ready: &mut Ready) {
         if let Some(receipt) = ready.receipt.take() {
             let entries = std::mem::take(&mut ready.entries_to_persist);
-            let write = Write { receipt, hard: ready.hard_state.take(), entries };
-            self.writes.borrow_mut().push_back(write);
+            let (hard, snapshot) = (ready.hard_state.take(), ready.snapshot.take());
+            self.writes.borrow_mut().push_back(Write { receipt, hard, snapshot, entries });
         }
     }
 
@@ -68,14 +122,7 @@ impl Disk {
             let Some(write) = self.writes.borrow_mut().pop_front() else {
                 break;
             };
-            let mut platter = self.platter.borrow_mut();
-            if let Some(hard) = write.hard {
-                platter.hard = hard;
-            }
-            if let Some(first) = write.entries.first() {
-                platter.entries.truncate(first.id.index.0 as usize - 1);
-            }
-            platter.entries.extend(write.entries);
+            self.platter.borrow_mut().apply(&write);
             newest = Some(write.receipt);
         }
         newest
@@ -87,30 +134,37 @@ impl Disk {
         self.writes.borrow_mut().clear();
     }
 
-    /// The log as the running replica sees it: synced and not yet synced.
-    pub(crate) fn view(&self) -> Vec<Entry> {
-        let mut log = self.platter.borrow().entries.clone();
-        for write in self.writes.borrow().iter() {
-            if let Some(first) = write.entries.first() {
-                log.truncate(first.id.index.0 as usize - 1);
-            }
-            log.extend(write.entries.iter().cloned());
-        }
-        log
+    /// Everything as the running replica sees it: synced and not yet synced.
+    pub(crate) fn view(&self) -> Platter {
+        let mut view = self.platter.borrow().clone();
+        self.writes.borrow().iter().for_each(|write| view.apply(write));
+        view
     }
 
-    /// Whether the entry is durable here.
+    /// Takes a snapshot that ends at `index`, which is durable, and drops the log up to `base`.
+    pub(crate) fn compact(&self, index: Index, base: Index) {
+        let mut platter = self.platter.borrow_mut();
+        let last = platter.id_at(index).expect("a snapshot ends in the log");
+        let conf = platter.conf_at(index);
+        platter.snapshot = SnapshotMeta { last, conf };
+        if let Some(base) = platter.id_at(base.min(index)) {
+            let dropped = base.index.0 - platter.base.index.0;
+            platter.entries.drain(..dropped as usize);
+            platter.base = base;
+        }
+    }
+
+    /// Whether the entry is durable here, or part of the snapshot.
     pub(crate) fn holds(&self, id: LogId) -> bool {
-        let place = id.index.0 as usize;
-        place == 0 || self.platter.borrow().entries.get(place - 1).is_some_and(|e| e.id == id)
+        let platter = self.platter.borrow();
+        id.index < platter.base.index || platter.id_at(id.index) == Some(id)
     }
 }
 
 impl Storage for Disk {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let platter = self.platter.borrow();
-        let conf = ConfState { voters: platter.voters.clone() };
-        Ok(InitialState { hard: platter.hard, conf })
+        Ok(InitialState { hard: platter.hard, conf: platter.conf.clone() })
     }
 
     fn entries(
@@ -128,11 +182,12 @@ impl Storage for Disk {
         if every > 0 && self.reads.get() % every == 0 {
             return Err(StorageError::Pending);
         }
-        if from.0 <= self.compacted.get() {
+        let platter = self.platter.borrow();
+        let base = platter.base.index.0;
+        if from.0 <= base.max(self.compacted.get()) {
             return Err(StorageError::Compacted);
         }
-        let platter = self.platter.borrow();
-        let range = from.0 as usize - 1..to.0 as usize - 1;
+        let range = (from.0 - base) as usize - 1..(to.0 - base) as usize - 1;
         let mut bytes = 0;
         for (i, entry) in
             platter.entries.get(range).ok_or(StorageError::Unavailable)?.iter().enumerate()
@@ -146,23 +201,27 @@ impl Storage for Disk {
         Ok(())
     }
 
-    fn term_at(&self, index: Index) -> Result<Term, StorageError> {
+    fn conf_entries(&self, from: Index, out: &mut Vec<Entry>) -> Result<(), StorageError> {
         let platter = self.platter.borrow();
-        let entry = platter.entries.get((index.0 as usize).wrapping_sub(1));
-        entry.map(|e| e.id.term).ok_or(StorageError::Unavailable)
+        let confs = platter.entries.iter().filter(|e| e.kind == EntryKind::ConfChange);
+        out.extend(confs.filter(|e| e.id.index >= from).cloned());
+        Ok(())
+    }
+
+    fn term_at(&self, index: Index) -> Result<Term, StorageError> {
+        let id = self.platter.borrow().id_at(index);
+        id.map(|id| id.term).ok_or(StorageError::Unavailable)
     }
 
     fn first_index(&self) -> Index {
-        Index(self.compacted.get() + 1)
+        self.platter.borrow().base.index.next()
     }
 
     fn last_index(&self) -> Index {
-        Index(self.platter.borrow().entries.len() as u64)
+        self.platter.borrow().last().index
     }
 
     fn snapshot_meta(&self) -> SnapshotMeta {
-        let last = Index(self.compacted.get());
-        let term = self.term_at(last).unwrap_or_default();
-        SnapshotMeta { last: LogId::new(term, last), conf: ConfState::default() }
+        self.platter.borrow().snapshot.clone()
     }
 }
