@@ -7,9 +7,9 @@
 use bytemuck::{Pod, Zeroable};
 use bytes::{Buf, Bytes};
 use raft_core::{
-    AppendEntries, AppendEntriesReply, AppendOutcome, Entry, EntryKind, GroupId, Heartbeat,
-    HeartbeatReply, Index, LogId, Message, PreVote, PreVoteReply, RequestVote, RequestVoteReply,
-    Term,
+    AppendEntries, AppendEntriesReply, AppendOutcome, ConfState, Entry, EntryKind, GroupId,
+    Heartbeat, HeartbeatReply, Index, InstallSnapshot, LogId, Message, PreVote, PreVoteReply,
+    RequestVote, RequestVoteReply, SnapshotMeta, Term, TimeoutNow,
 };
 
 use crate::error::RecordError;
@@ -33,6 +33,8 @@ mod kind {
     pub(super) const APPEND_STALE: u8 = 8;
     pub(super) const HEARTBEAT: u8 = 9;
     pub(super) const HEARTBEAT_REPLY: u8 = 10;
+    pub(super) const TIMEOUT_NOW: u8 = 11;
+    pub(super) const INSTALL_SNAPSHOT: u8 = 12;
 }
 
 /// The one flag there is: a vote was granted, or an election is a transfer of leadership.
@@ -78,15 +80,23 @@ const fn kind_of(message: &Message) -> u8 {
         },
         Message::Heartbeat(_) => kind::HEARTBEAT,
         Message::HeartbeatReply(_) => kind::HEARTBEAT_REPLY,
+        Message::TimeoutNow(_) => kind::TIMEOUT_NOW,
+        Message::InstallSnapshot(_) => kind::INSTALL_SNAPSHOT,
     }
 }
 
-/// The payload size of a kind, in bytes; of `AppendEntries` the part before the entries.
+/// Whether something of another length follows the fixed part of the payload.
+const fn is_open_ended(kind: u8) -> bool {
+    matches!(kind, kind::APPEND_ENTRIES | kind::INSTALL_SNAPSHOT)
+}
+
+/// The payload size of a kind, in bytes; of `AppendEntries` the part before the entries, of
+/// `InstallSnapshot` the part before the configuration.
 const fn payload_bytes_of(kind: u8) -> Option<usize> {
     match kind {
-        kind::REQUEST_VOTE_REPLY | kind::APPEND_STALE => Some(8),
+        kind::REQUEST_VOTE_REPLY | kind::APPEND_STALE | kind::TIMEOUT_NOW => Some(8),
         kind::PRE_VOTE_REPLY | kind::APPEND_ACCEPTED | kind::HEARTBEAT_REPLY => Some(16),
-        kind::PRE_VOTE | kind::REQUEST_VOTE | kind::HEARTBEAT => Some(24),
+        kind::PRE_VOTE | kind::REQUEST_VOTE | kind::HEARTBEAT | kind::INSTALL_SNAPSHOT => Some(24),
         kind::APPEND_REJECTED | kind::APPEND_ENTRIES => Some(40),
         _ => None,
     }
@@ -96,13 +106,30 @@ const fn payload_bytes_of(kind: u8) -> Option<usize> {
 #[must_use]
 pub fn encoded_bytes(message: &Message) -> usize {
     let fixed = payload_bytes_of(kind_of(message)).unwrap_or_default();
-    let entries = match message {
+    let rest = match message {
         Message::AppendEntries(m) => {
             m.entries.iter().map(|entry| ENTRY_HEADER_BYTES + entry.data.len()).sum()
         }
+        Message::InstallSnapshot(m) => conf_bytes(&m.snapshot.conf),
         _ => 0,
     };
-    RECORD_HEADER_BYTES + fixed + entries
+    RECORD_HEADER_BYTES + fixed + rest
+}
+
+/// How much [`ConfState::encode`] writes: flags and four lengths of a byte, eight bytes a node.
+fn conf_bytes(conf: &ConfState) -> usize {
+    let ConfState { voters, voters_outgoing, learners, learners_next, auto_leave: _ } = conf;
+    5 + 8 * (voters.len() + voters_outgoing.len() + learners.len() + learners_next.len())
+}
+
+/// Whether the message can be written: a configuration that contradicts itself cannot, for nobody
+/// would read it.
+#[must_use]
+pub fn is_encodable(message: &Message) -> bool {
+    match message {
+        Message::InstallSnapshot(m) => m.snapshot.conf.is_sound(),
+        _ => true,
+    }
 }
 
 /// Appends the record of `message` to `out`.
@@ -112,7 +139,7 @@ pub fn encoded_bytes(message: &Message) -> usize {
 /// [`encoded_bytes`]); what is larger than a frame cannot travel.
 ///
 /// # Panics
-/// If the record is 4 GiB or longer.
+/// If the record is 4 GiB or longer, or the message is not [encodable](is_encodable).
 pub fn encode(group: GroupId, message: &Message, out: &mut Vec<u8>) {
     let bytes = encoded_bytes(message);
     let payload_bytes = bytes - RECORD_HEADER_BYTES;
@@ -152,6 +179,12 @@ fn encode_payload(message: &Message, out: &mut Vec<u8>) {
         },
         Message::Heartbeat(m) => words(out, [m.term.0, m.commit.0, m.round]),
         Message::HeartbeatReply(m) => words(out, [m.term.0, m.round]),
+        Message::TimeoutNow(m) => words(out, [m.term.0]),
+        Message::InstallSnapshot(m) => {
+            let SnapshotMeta { last, conf } = &m.snapshot;
+            words(out, [m.term.0, last.term.0, last.index.0]);
+            out.extend_from_slice(&conf.encode());
+        }
     }
 }
 
@@ -180,7 +213,8 @@ fn words<const N: usize>(out: &mut Vec<u8>, words: [u64; N]) {
 /// Decodes the record at the front of `body` and moves `body` behind it.
 ///
 /// The data of entries shares the memory of `body`: an entry kept for long keeps its frame.
-/// Allocates only the list of entries, at most four times the size of the record.
+/// Allocates only the list of entries, at most four times the size of the record, or the lists of a
+/// configuration, no larger than the record.
 ///
 /// # Errors
 /// Any [`RecordError`]; `body` is then of no further use.
@@ -193,7 +227,7 @@ pub fn decode(body: &mut Bytes) -> Result<(GroupId, Message), RecordError> {
         return Err(RecordError::Truncated);
     }
     let fixed = payload_bytes_of(kind).ok_or(RecordError::UnknownKind { kind })?;
-    if payload_bytes < fixed || (payload_bytes > fixed && kind != kind::APPEND_ENTRIES) {
+    if payload_bytes < fixed || (payload_bytes > fixed && !is_open_ended(kind)) {
         return Err(RecordError::Length { kind });
     }
     let flaggable =
@@ -205,15 +239,15 @@ pub fn decode(body: &mut Bytes) -> Result<(GroupId, Message), RecordError> {
     let message = if kind == kind::APPEND_ENTRIES {
         Message::AppendEntries(decode_entries(body.split_to(payload_bytes))?)
     } else {
-        let message = decode_fixed(kind, flags == FLAG, &mut &body[..payload_bytes])?;
+        let message = decode_words(kind, flags == FLAG, &mut &body[..payload_bytes])?;
         body.advance(payload_bytes);
         message
     };
     Ok((GroupId(u64::from_le(raw.group)), message))
 }
 
-/// Decodes the payload of any kind but `AppendEntries`; its length is already right.
-fn decode_fixed(kind: u8, flag: bool, words: &mut &[u8]) -> Result<Message, RecordError> {
+/// Decodes the payload of any kind but `AppendEntries`; its fixed part is there.
+fn decode_words(kind: u8, flag: bool, words: &mut &[u8]) -> Result<Message, RecordError> {
     let term = Term(words.get_u64_le());
     Ok(match kind {
         kind::PRE_VOTE => Message::PreVote(PreVote { term, last: log_id(words) }),
@@ -246,6 +280,13 @@ fn decode_fixed(kind: u8, flag: bool, words: &mut &[u8]) -> Result<Message, Reco
         }
         kind::HEARTBEAT_REPLY => {
             Message::HeartbeatReply(HeartbeatReply { term, round: words.get_u64_le() })
+        }
+        kind::TIMEOUT_NOW => Message::TimeoutNow(TimeoutNow { term }),
+        kind::INSTALL_SNAPSHOT => {
+            let last = log_id(words);
+            let conf = ConfState::decode(words).ok_or(RecordError::Configuration)?;
+            let snapshot = SnapshotMeta { last, conf };
+            Message::InstallSnapshot(InstallSnapshot { term, snapshot })
         }
         kind => return Err(RecordError::UnknownKind { kind }),
     })

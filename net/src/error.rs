@@ -33,6 +33,10 @@ pub enum RecordError {
     /// The entries would go beyond the last index that exists. State unchanged.
     #[error("the entries of a record go beyond the last index")]
     IndexOverflow,
+    /// The configuration of a snapshot is cut short, too long, contradicts itself or is not written
+    /// the one way it can be. State unchanged.
+    #[error("the configuration in a record is not one")]
+    Configuration,
 }
 
 /// Why bytes received on a lane are not frames. The lane must be closed: where the next frame

@@ -10,8 +10,8 @@ use crate::frame::{self, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind};
 pub struct OutboxLimits {
     /// Beyond this many unsealed bytes messages are dropped.
     pub bytes_max: usize,
-    /// Votes, heartbeats and their answers may go beyond `bytes_max` by this many bytes, so that
-    /// a peer that takes entries slowly does not depose its leader.
+    /// Votes, heartbeats and their answers, and the request to take over, may go beyond `bytes_max`
+    /// by this many bytes, so that a peer that takes entries slowly does not depose its leader.
     pub reserve_bytes: usize,
 }
 
@@ -49,7 +49,8 @@ impl Outbox {
     /// [`Self::dropped`].
     ///
     /// A message larger than the limit still passes through an empty outbox, so that it is slow
-    /// but not stuck; one larger than a frame never does.
+    /// but not stuck; one larger than a frame never does, nor one that is not
+    /// [encodable](codec::is_encodable).
     pub fn push(&mut self, group: GroupId, message: &Message) -> bool {
         let record_bytes = codec::encoded_bytes(message);
         let fits_frame = record_bytes <= FRAME_BYTES_MAX - FRAME_HEADER_BYTES;
@@ -59,7 +60,8 @@ impl Outbox {
             self.limits.bytes_max
         };
         let after = self.bytes.len() + FRAME_HEADER_BYTES + record_bytes;
-        if !fits_frame || (after > limit && !self.is_empty()) {
+        let full = after > limit && !self.is_empty();
+        if !fits_frame || full || !codec::is_encodable(message) {
             self.dropped += 1;
             return false;
         }
@@ -104,7 +106,7 @@ impl Outbox {
         self.bytes.len()
     }
 
-    /// How many messages were dropped because the outbox was full.
+    /// How many messages were dropped: the outbox was full, or they could not travel.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -130,7 +132,10 @@ impl Outbox {
 
 /// Whether leadership depends on the message.
 const fn is_urgent(message: &Message) -> bool {
-    !matches!(message, Message::AppendEntries(_) | Message::AppendEntriesReply(_))
+    !matches!(
+        message,
+        Message::AppendEntries(_) | Message::AppendEntriesReply(_) | Message::InstallSnapshot(_)
+    )
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use raft_core::NodeId;
 use crate::error::Refusal;
 
 /// The version of the protocol this code speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// The first eight bytes of a hello.
 pub const HELLO_MAGIC: [u8; 8] = *b"FLRHELLO";
 /// The size of a hello, in bytes.

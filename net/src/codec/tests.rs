@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use raft_core::NodeId;
 
 use super::*;
 
@@ -8,19 +9,17 @@ fn log_ids() -> impl Strategy<Value = LogId> {
 
 fn appends() -> impl Strategy<Value = Message> {
     let data = prop::collection::vec(any::<u8>(), 0..64);
-    let entries = prop::collection::vec((any::<u64>(), any::<bool>(), data), 0..8);
+    let kind =
+        prop::sample::select(vec![EntryKind::Normal, EntryKind::NoOp, EntryKind::ConfChange]);
+    let entries = prop::collection::vec((any::<u64>(), kind, data), 0..8);
     (any::<u64>(), log_ids(), any::<u64>(), entries).prop_map(|(term, mut prev, commit, parts)| {
         prev.index.0 = prev.index.0.min(u64::MAX - 8);
         let mut index = prev.index;
         let entries = parts
             .into_iter()
-            .map(|(term, normal, data)| {
+            .map(|(term, kind, data)| {
                 index = index.next();
-                Entry {
-                    id: LogId::new(Term(term), index),
-                    kind: if normal { EntryKind::Normal } else { EntryKind::NoOp },
-                    data: data.into(),
-                }
+                Entry { id: LogId::new(Term(term), index), kind, data: data.into() }
             })
             .collect();
         Message::AppendEntries(AppendEntries {
@@ -40,6 +39,26 @@ fn outcomes() -> impl Strategy<Value = AppendOutcome> {
         }),
         Just(AppendOutcome::Stale),
     ]
+}
+
+/// Every sound configuration of a few nodes, joint ones among them.
+fn confs() -> impl Strategy<Value = ConfState> {
+    // Each node draws its parts: a voter, of the old configuration, a learner, a learner to be.
+    let parts = prop::collection::btree_map(1..=u64::MAX, 0..6u8, 0..12);
+    (parts, any::<bool>()).prop_map(|(parts, auto_leave)| {
+        let among = |kinds: &[u8]| -> Vec<NodeId> {
+            let drawn = parts.iter().filter(|(_, part)| kinds.contains(part));
+            drawn.map(|(id, _)| NodeId(*id)).collect()
+        };
+        let conf = ConfState {
+            voters: among(&[0, 1]),
+            voters_outgoing: among(&[1, 2, 3]),
+            learners: among(&[4]),
+            learners_next: among(&[3]),
+            auto_leave: auto_leave && !among(&[1, 2, 3]).is_empty(),
+        };
+        if conf.is_sound() { conf } else { ConfState::default() }
+    })
 }
 
 /// Every message there is.
@@ -65,6 +84,11 @@ pub(crate) fn messages() -> impl Strategy<Value = Message> {
         }),
         (term(), any::<u64>())
             .prop_map(|(term, round)| Message::HeartbeatReply(HeartbeatReply { term, round })),
+        term().prop_map(|term| Message::TimeoutNow(TimeoutNow { term })),
+        (term(), log_ids(), confs()).prop_map(|(term, last, conf)| {
+            let snapshot = SnapshotMeta { last, conf };
+            Message::InstallSnapshot(InstallSnapshot { term, snapshot })
+        }),
     ]
 }
 
@@ -100,7 +124,7 @@ proptest! {
 
     #[test]
     fn arbitrary_payloads_of_every_kind_never_panic(
-        kind in 0..=12u8,
+        kind in 0..=14u8,
         flags in 0..3u8,
         payload in prop::collection::vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..128),
     ) {
@@ -133,6 +157,22 @@ proptest! {
         }
     }
 
+    /// Counts and orders that lie, behind a header that does not.
+    #[test]
+    fn arbitrary_configurations_never_panic(
+        conf in prop::collection::vec(prop_oneof![0..4u8, any::<u8>()], 0..96),
+    ) {
+        let mut bytes = snapshot_record(&ConfState::of_voters([NodeId(1)]));
+        bytes.truncate(RECORD_HEADER_BYTES + 24);
+        bytes.extend_from_slice(&conf);
+        bytes[8..12].copy_from_slice(&(24 + conf.len() as u32).to_le_bytes());
+        if let Ok((_, message)) = decode(&mut Bytes::from(bytes.clone())) {
+            let mut again = Vec::new();
+            encode(GroupId(1), &message, &mut again);
+            prop_assert_eq!(again, bytes);
+        }
+    }
+
     #[test]
     fn a_cut_record_is_an_error(
         message in messages(),
@@ -156,6 +196,26 @@ fn append(prev: u64, data: &'static [u8]) -> Message {
             data: Bytes::from_static(data),
         }],
     })
+}
+
+fn snapshot_record(conf: &ConfState) -> Vec<u8> {
+    let last = LogId::new(Term(6), Index(41));
+    let snapshot = SnapshotMeta { last, conf: conf.clone() };
+    let message = Message::InstallSnapshot(InstallSnapshot { term: Term(7), snapshot });
+    let mut bytes = Vec::new();
+    encode(GroupId(1), &message, &mut bytes);
+    bytes
+}
+
+fn joint() -> ConfState {
+    let nodes = |list: &[u64]| list.iter().copied().map(NodeId).collect();
+    ConfState {
+        voters: nodes(&[1, 2, 5]),
+        voters_outgoing: nodes(&[1, 3]),
+        learners: nodes(&[7]),
+        learners_next: nodes(&[3]),
+        auto_leave: true,
+    }
 }
 
 /// The bytes of PROTOCOL.md.
@@ -183,6 +243,68 @@ fn the_bytes_of_records_do_not_change() {
         9, 0, 0, 0, 0, 0, 0, 0,  8, 0, 0, 0, 0, 0, 0, 0,  3, 0, 0, 0, 0, 0, 0, 0,
     ];
     assert_eq!(bytes, golden);
+}
+
+/// The bytes of PROTOCOL.md.
+#[test]
+fn the_bytes_of_changed_members_do_not_change() {
+    #[rustfmt::skip]
+    let golden = [
+        1, 0, 0, 0, 0, 0, 0, 0,  85, 0, 0, 0, 12, 0, 0, 0,
+        7, 0, 0, 0, 0, 0, 0, 0,  6, 0, 0, 0, 0, 0, 0, 0,  41, 0, 0, 0, 0, 0, 0, 0,
+        1,
+        3,  1, 0, 0, 0, 0, 0, 0, 0,  2, 0, 0, 0, 0, 0, 0, 0,  5, 0, 0, 0, 0, 0, 0, 0,
+        2,  1, 0, 0, 0, 0, 0, 0, 0,  3, 0, 0, 0, 0, 0, 0, 0,
+        1,  7, 0, 0, 0, 0, 0, 0, 0,
+        1,  3, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    assert_eq!(snapshot_record(&joint()), golden);
+
+    let mut bytes = Vec::new();
+    encode(GroupId(1), &Message::TimeoutNow(TimeoutNow { term: Term(9) }), &mut bytes);
+    let golden = [1, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 11, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(bytes, golden);
+
+    bytes.clear();
+    let Message::AppendEntries(mut append) = append(41, b"") else { panic!("an append") };
+    append.entries[0].kind = EntryKind::ConfChange;
+    append.entries[0].data = ConfState::of_voters([NodeId(4)]).encode();
+    encode(GroupId(1), &Message::AppendEntries(append), &mut bytes);
+    #[rustfmt::skip]
+    let golden = [
+        7, 0, 0, 0, 0, 0, 0, 0,  13, 0, 0, 0, 2, 0, 0, 0,
+        0,  1, 4, 0, 0, 0, 0, 0, 0, 0,  0, 0, 0,
+    ];
+    assert_eq!(bytes[RECORD_HEADER_BYTES + APPEND_FIXED_BYTES..], golden);
+}
+
+#[test]
+fn configurations_that_lie_are_refused() {
+    let whole = snapshot_record(&joint());
+    let conf_at = RECORD_HEADER_BYTES + 24;
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = whole.clone();
+        change(&mut bytes);
+        let payload_bytes = bytes.len() - RECORD_HEADER_BYTES;
+        bytes[8..12].copy_from_slice(&(payload_bytes as u32).to_le_bytes());
+        decode(&mut Bytes::from(bytes)).unwrap_err()
+    };
+    for end in conf_at..whole.len() {
+        assert_eq!(changed(&|bytes| bytes.truncate(end)), RecordError::Configuration);
+    }
+    assert_eq!(changed(&|bytes| bytes.push(0)), RecordError::Configuration);
+    // An unknown flag, a list longer than the record, nodes that descend, a learner who votes.
+    for (at, byte) in [(0, 2), (1, 255), (2, 9), (26, 200), (44, 5)] {
+        assert_eq!(changed(&|bytes| bytes[conf_at + at] = byte), RecordError::Configuration);
+    }
+    let cut = changed(&|bytes| bytes.truncate(conf_at - 1));
+    assert_eq!(cut, RecordError::Length { kind: 12 });
+
+    let mut timeout = Vec::new();
+    encode(GroupId(1), &Message::TimeoutNow(TimeoutNow { term: Term(9) }), &mut timeout);
+    timeout[13] = 1;
+    let unknown = RecordError::UnknownValue { kind: 11 };
+    assert_eq!(decode(&mut timeout.into()), Err(unknown), "it has no flag");
 }
 
 #[test]

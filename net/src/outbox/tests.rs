@@ -1,5 +1,8 @@
 use bytes::Bytes;
-use raft_core::{AppendEntries, Entry, EntryKind, Heartbeat, Index, LogId, Message, PreVote, Term};
+use raft_core::{
+    AppendEntries, ConfState, Entry, EntryKind, Heartbeat, Index, InstallSnapshot, LogId, Message,
+    NodeId, PreVote, SnapshotMeta, Term,
+};
 
 use super::*;
 use crate::frame::FrameHeader;
@@ -119,4 +122,17 @@ fn sealing_into_an_empty_buffer_copies_nothing() {
     let held = outbox.bytes.as_ptr();
     outbox.seal_into(&mut out);
     assert_eq!((out.as_ptr(), outbox.bytes.as_ptr()), (held, spare));
+}
+
+#[test]
+fn a_configuration_that_contradicts_itself_does_not_travel() {
+    let mut outbox = Outbox::new(OutboxLimits::default());
+    let install = |voters: Vec<NodeId>| {
+        let conf = ConfState { voters, ..ConfState::default() };
+        let snapshot = SnapshotMeta { last: LogId::default(), conf };
+        Message::InstallSnapshot(InstallSnapshot { term: Term(1), snapshot })
+    };
+    assert!(!outbox.push(GroupId(1), &install(vec![NodeId(2), NodeId(1)])));
+    assert_eq!((outbox.dropped(), outbox.is_empty()), (1, true));
+    assert!(outbox.push(GroupId(1), &install(vec![NodeId(1), NodeId(2)])));
 }

@@ -155,7 +155,7 @@ fn the_bytes_of_a_hello_do_not_change() {
     let hello = Hello { features: 5, ..hello(1) };
     #[rustfmt::skip]
     let golden = [
-        b'F', b'L', b'R', b'H', b'E', b'L', b'L', b'O',  1, 0, 0, 0,  0xC8, 0xC3, 0xF8, 0xE6,
+        b'F', b'L', b'R', b'H', b'E', b'L', b'L', b'O',  2, 0, 0, 0,  0x31, 0xD3, 0xCB, 0x41,
         0xEE, 0xFF, 0xC0, 0, 0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0,
         1, 0, 0, 0, 0, 0, 0, 0,  10, 0, 0, 0, 0, 0, 0, 0,
         1, 0, 0, 0, 4, 0, 0, 0,  5, 0, 0, 0, 0, 0, 0, 0,
