@@ -1,9 +1,10 @@
-//! Where every durable entry lies: eight bytes an entry, terms as runs.
+//! Where every durable entry lies: eight bytes an entry, terms as runs, and which entries change a
+//! configuration.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use raft_core::{GroupId, HardState, Index, LogId, Term};
+use raft_core::{EntryKind, GroupId, HardState, Index, LogId, Term};
 
 use crate::batch::records;
 use crate::op::NUMBER_END;
@@ -78,6 +79,8 @@ pub struct GroupLog {
     len: usize,
     /// First index and term of each run of equal terms.
     terms: Vec<(u64, u64)>,
+    /// The entries that are [`EntryKind::ConfChange`], in ascending order.
+    confs: Vec<u64>,
     /// First and next index with what is not durable yet.
     appended: (u64, u64),
 }
@@ -91,6 +94,7 @@ impl Default for GroupLog {
             places: Vec::new(),
             len: 0,
             terms: Vec::new(),
+            confs: Vec::new(),
             appended: (1, 1),
         }
     }
@@ -138,7 +142,13 @@ impl GroupLog {
         self.terms.get(run).map(|&(_, term)| Term(term))
     }
 
-    fn push(&mut self, id: LogId, place: Place) -> Result<(), Index> {
+    /// The entries from `from` on that change the configuration, in ascending order.
+    pub fn confs(&self, from: Index) -> impl ExactSizeIterator<Item = Index> + '_ {
+        let before = self.confs.partition_point(|&index| index < from.0);
+        self.confs[before..].iter().copied().map(Index)
+    }
+
+    fn push(&mut self, id: LogId, kind: EntryKind, place: Place) -> Result<(), Index> {
         let index = id.index.0;
         if !(1..NUMBER_END).contains(&index) {
             return Err(self.last().next());
@@ -163,6 +173,9 @@ impl GroupLog {
         if self.terms.last().is_none_or(|&(_, term)| term != id.term.0) {
             self.terms.push((index, id.term.0));
         }
+        if kind == EntryKind::ConfChange {
+            self.confs.push(index);
+        }
         Ok(())
     }
 
@@ -178,6 +191,8 @@ impl GroupLog {
         let end = self.first + len as u64;
         let runs = self.terms.partition_point(|&(first, _)| first < end);
         self.terms.truncate(runs);
+        let confs = self.confs.partition_point(|&index| index < end);
+        self.confs.truncate(confs);
     }
 }
 
@@ -258,8 +273,8 @@ impl LogIndex {
         let log = self.groups.entry(group).or_default();
         match RecordKind::from_u8(head.kind) {
             Some(RecordKind::Entry) => {
-                head.entry_kind().ok_or(unknown)?;
-                log.push(head.id(), place).map_err(|due| hole(due, head.id().index))
+                let kind = head.entry_kind().ok_or(unknown)?;
+                log.push(head.id(), kind, place).map_err(|due| hole(due, head.id().index))
             }
             Some(RecordKind::GroupState) => {
                 let state = GroupState::read(data).ok_or(unknown)?;

@@ -25,8 +25,8 @@
 //!
 //! # What it is not
 //!
-//! It knows no Raft rules beyond "an entry replaces the suffix it lands on", has no clock and no
-//! logger, and frees no space: segments only grow in number.
+//! It knows no Raft rules beyond "an entry replaces the suffix it lands on", looks into no entry,
+//! has no clock and no logger, and frees no space: segments only grow in number.
 //!
 //! # Invariants
 //!

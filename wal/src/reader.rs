@@ -75,6 +75,33 @@ impl LogReader {
         Ok(())
     }
 
+    /// Appends to `out` every [`raft_core::EntryKind::ConfChange`] from `from` to the end. Reads
+    /// these alone: where they are is known.
+    ///
+    /// # Errors
+    /// [`StorageError::Compacted`] below the first index, [`StorageError::Corrupt`] when an entry
+    /// is not what was written. `out` then holds the ones before it.
+    pub fn conf_entries(
+        &self,
+        group: GroupId,
+        from: Index,
+        out: &mut Vec<Entry>,
+    ) -> Result<(), StorageError> {
+        let log = self.shared.log.borrow();
+        let Some(entries) = log.index().group(group) else {
+            return Ok(());
+        };
+        if from < entries.first() {
+            return Err(StorageError::Compacted);
+        }
+        for index in entries.confs(from) {
+            let id = LogId::new(entries.term(index).ok_or(StorageError::Corrupt)?, index);
+            let place = entries.place(index).ok_or(StorageError::Corrupt)?;
+            out.push(self.read(&log, group, id, place)?);
+        }
+        Ok(())
+    }
+
     /// The term of the entry at `index`; zero at index zero, when the log starts at one.
     ///
     /// # Errors

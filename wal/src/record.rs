@@ -136,7 +136,7 @@ pub struct RecordHeader {
     pub data_len: u32,
     /// A [`RecordKind`].
     pub kind: u8,
-    /// For an entry its [`EntryKind`] in bits 0-3; the other bits are zero.
+    /// For an entry its [`EntryKind`], else zero.
     pub flags: u8,
     /// Zero.
     pub zero: u16,

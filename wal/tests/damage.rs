@@ -220,6 +220,20 @@ fn an_index_at_its_end_is_a_hole_without_a_panic() {
 }
 
 #[test]
+fn a_kind_of_entry_that_nobody_knows_is_refused() {
+    let (mut batch, mut builder) = (vec![0; 4096], Builder::default());
+    builder.push_entry(&mut batch, GroupId(1), &entry(1, 1, 1, 100));
+    let expected = Expected { salt: 1, epoch: 1, batch_seq: 1, prev_chain: 0 };
+    builder.seal(&mut batch, expected, 0, 0);
+    let mut apply = |kind| {
+        batch[64 + 29] = kind;
+        wal::index::LogIndex::default().apply(0, 4096, &batch)
+    };
+    assert_eq!([0, 1, 2].map(&mut apply), [Ok(()); 3]);
+    assert!(matches!(apply(3), Err(wal::index::Misfit::Unknown { offset: 64, .. })));
+}
+
+#[test]
 fn a_second_opener_is_refused() {
     let dir = folder();
     let first = open(dir.path());

@@ -1,6 +1,6 @@
 //! The bytes of the format, written out. A change here is a change of the format: see `FORMAT.md`.
 
-use raft_core::{Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
+use raft_core::{ConfState, Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
 use wal::batch::{Builder, Expected, records, verify};
 use wal::op::SegmentId;
 use wal::record::{GroupState, flags};
@@ -70,6 +70,19 @@ fn a_batch_is_as_documented() {
 }
 
 #[test]
+fn a_configuration_change_is_as_documented() {
+    let (mut batch, mut builder) = (vec![0xFF; 4096], Builder::default());
+    let data = ConfState::of_voters([NodeId(4)]).encode();
+    let id = LogId::new(Term(5), Index(43));
+    builder.push_entry(&mut batch, GroupId(7), &Entry { id, kind: EntryKind::ConfChange, data });
+    assert_eq!(hex(&batch[64..builder.used]), CONF_CHANGE);
+    let expected = Expected { salt: 0x13, epoch: 0x12, batch_seq: 0x15, prev_chain: CHAIN };
+    builder.seal(&mut batch, expected, 0x14, flags::NORMAL);
+    let (_, head, _) = records(&batch).next().unwrap();
+    assert_eq!(head.entry_kind(), Some(EntryKind::ConfChange));
+}
+
+#[test]
 fn a_beacon_is_as_documented() {
     let expected = Expected { salt: 0x13, epoch: 0x12, batch_seq: 0x15, prev_chain: CHAIN };
     let mut batch = vec![0xFF; 4096];
@@ -95,7 +108,7 @@ fn every_flipped_bit_of_a_batch_is_noticed() {
 }
 
 const SEGMENT: &str = "\
-464c41524557414c01000000ab86a151\n\
+464c41524557414c010001000587a4c5\n\
 00000000000000000000000000000000\n\
 000102030405060708090a0b0c0d0e0f\n\
 03000000001000000000000400000000\n\
@@ -123,6 +136,11 @@ c4983b02c4983b020700000000000000\n\
 00000000000000000000000000000000\n\
 00000000000000000000000000000000\n\
 00000000000000000000000000000000";
+const CONF_CHANGE: &str = "\
+07000000000000002b00000000000000\n\
+05000000000000000d00000001020000\n\
+ca507cb3412f838e0001040000000000\n\
+0000000000000000";
 const BEACON: &str = "\
 46574231164299441300000000000000\n\
 15000000000000001400000000000000\n\

@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::{check, config, entry, fill, folder, hard, open, segments};
-use raft_core::{GroupId, Index, LogId, StorageError, Term};
+use common::{BLOCK, check, config, entry, fill, flip, folder, hard, open, segments, used};
+use raft_core::{Entry, EntryKind, GroupId, Index, LogId, StorageError, Term};
 use wal::uring::Driver;
 use wal::{AppendError, Mark, WalConfig};
 
@@ -77,6 +77,77 @@ fn an_entry_replaces_the_suffix_it_lands_on() {
     let (log, _) = open(dir.path());
     check(&log.wal().reader(), 1, &terms, 50);
     check(&log.wal().reader(), 2, &[3], 50);
+}
+
+/// Appends `range` of group 1, every tenth entry a change of the configuration.
+fn fill_with_changes(log: &mut Driver, term: u64, range: std::ops::Range<u64>) {
+    let entries = range.map(|index| {
+        let entry = entry(1, term, index, 3000);
+        if index % 10 == 0 { Entry { kind: EntryKind::ConfChange, ..entry } } else { entry }
+    });
+    for entry in entries {
+        let mark = log.wal_mut().append(GroupId(1), None, &[entry]).unwrap();
+        log.run_until(mark).unwrap();
+    }
+}
+
+/// Term and index of the changes of group 1 from `from` on, as the log hands them out.
+fn changes(log: &Driver, from: u64) -> Result<Vec<(u64, u64)>, StorageError> {
+    let mut out = Vec::new();
+    log.wal().reader().conf_entries(GroupId(1), Index(from), &mut out)?;
+    let whole = |e: &Entry| {
+        let (term, index) = (e.id.term.0, e.id.index.0);
+        assert_eq!(*e, Entry { kind: EntryKind::ConfChange, ..entry(1, term, index, 3000) });
+        (term, index)
+    };
+    Ok(out.iter().map(whole).collect())
+}
+
+#[test]
+fn changes_of_the_configuration_are_found_without_reading_the_rest() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path());
+    assert_eq!(changes(&log, 1), Ok(vec![]), "nothing was ever written");
+    fill_with_changes(&mut log, 1, 1..206);
+    assert!(log.wal().stats().segments > 2);
+    let all: Vec<_> = (1..=20).map(|n| (1, 10 * n)).collect();
+    assert_eq!(changes(&log, 1), Ok(all.clone()));
+    assert_eq!(changes(&log, 190), Ok(vec![(1, 190), (1, 200)]));
+    for from in [201, 206, 1000] {
+        assert_eq!(changes(&log, from), Ok(vec![]));
+    }
+    assert_eq!(changes(&log, 0), Err(StorageError::Compacted));
+    log.close().unwrap();
+    let (mut log, _) = open(dir.path());
+    assert_eq!(changes(&log, 1), Ok(all), "recovery finds them again");
+
+    // What is replaced goes with the suffix; a term in between has its own.
+    fill_with_changes(&mut log, 2, 30..45);
+    let kept = vec![(1, 10), (1, 20), (2, 30), (2, 40)];
+    assert_eq!(changes(&log, 1), Ok(kept.clone()));
+    fill_with_changes(&mut log, 3, 41..44);
+    assert_eq!(changes(&log, 1), Ok(kept.clone()));
+    drop(log);
+    let (mut log, _) = open(dir.path());
+    assert_eq!(changes(&log, 1), Ok(kept));
+
+    // A log that begins anew forgets all of them.
+    fill_with_changes(&mut log, 4, 1..10);
+    assert_eq!(changes(&log, 1), Ok(vec![]));
+    fill_with_changes(&mut log, 4, 10..12);
+    drop(log);
+    assert_eq!(changes(&open(dir.path()).0, 1), Ok(vec![(4, 10)]));
+}
+
+#[test]
+fn a_damaged_change_of_the_configuration_is_never_handed_out() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path());
+    fill_with_changes(&mut log, 1, 1..12);
+    log.close().unwrap();
+    let (log, _) = open(dir.path());
+    flip(&used(dir.path())[0], 10 * BLOCK + 64 + 40 + 7);
+    assert_eq!(changes(&log, 1), Err(StorageError::Corrupt));
 }
 
 #[test]

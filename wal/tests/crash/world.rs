@@ -143,7 +143,9 @@ impl World {
                 let byte = if self.rng.one_in(3) { 0 } else { self.rng.next() as u8 };
                 let data = vec![byte; len as usize].into();
                 let id = LogId::new(Term(self.term), Index(index));
-                Entry { id, kind: EntryKind::Normal, data }
+                let changes = self.rng.one_in(4);
+                let kind = if changes { EntryKind::ConfChange } else { EntryKind::Normal };
+                Entry { id, kind, data }
             })
             .collect();
         let last = start + entries.len() as u64;
@@ -262,6 +264,9 @@ impl World {
             assert_eq!(log.hard_state(), hard, "{group:?}");
             assert_eq!(log.last().0, entries.len() as u64, "{group:?}");
             assert!(hard.commit <= log.last(), "committed entries are lost");
+            let confs = entries.iter().filter(|entry| entry.kind == EntryKind::ConfChange);
+            let confs: Vec<Index> = confs.map(|entry| entry.id.index).collect();
+            assert_eq!(log.confs(Index(0)).collect::<Vec<_>>(), confs, "{group:?}");
             for entry in &entries {
                 let place = log.place(entry.id.index).unwrap();
                 let file = &self.disk.files[&survey.segments[usize::from(place.slot())]];
