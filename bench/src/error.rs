@@ -43,6 +43,9 @@ pub(crate) enum BenchError {
         /// How many operations were waiting.
         waiting: usize,
     },
+    /// A consensus core did not do what it should.
+    #[error("unexpected of a core: {0}")]
+    Core(String),
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),

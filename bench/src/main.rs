@@ -3,7 +3,9 @@
 //! A figure comes with its command, commit, date and machine, or not at all; a run with an error
 //! answer, a broken connection or a stall has no figure. Nothing is asserted here: tests do that.
 
+mod cores;
 mod error;
+mod heap;
 mod limits;
 mod load;
 mod machine;
@@ -23,12 +25,14 @@ use crate::error::{BenchError, Tried};
 use crate::load::Op;
 use crate::peers::{FlaredbOptions, Peer};
 use crate::suites::cluster::ClusterPlan;
+use crate::suites::core::{BareArgs, CoreArgs};
 
 const EXAMPLES: &str = "Examples:
   bench limits --dir /var/lib/flaredb
   bench cluster --target all --clients 50 --pipeline 1,16 --bytes 128 --seconds 5 --rounds 3
   bench cluster --target flaredb,redis --op get --json figures.json
   bench cluster --target flaredb --flaredb-arg=--cores --flaredb-arg=1
+  bench core --quick
 
 Build first: cargo build --release -p flaredb -p bench";
 
@@ -46,6 +50,11 @@ enum Suite {
     Limits(LimitsArgs),
     /// The same durable load on FlareDB and its peers, in alternating rounds.
     Cluster(ClusterArgs),
+    /// The consensus core alone, in one thread without I/O, beside other cores.
+    Core(CoreArgs),
+    /// One core commits, and nothing else happens: for a profiler.
+    #[command(hide = true)]
+    CoreBare(BareArgs),
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +185,12 @@ fn run(cli: Cli) -> Result<bool, BenchError> {
             write_json(json, &found)?;
             Ok(found.is_valid())
         }
+        Suite::Core(mut args) => {
+            let json = args.json.take();
+            write_json(json, &suites::core::run(&args)?)?;
+            Ok(true)
+        }
+        Suite::CoreBare(args) => suites::core::bare(&args).map(|()| true),
     }
 }
 
@@ -196,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_examples_parse() {
-        for line in EXAMPLES.lines().filter(|l| l.starts_with("  bench")) {
+        let lines = EXAMPLES.lines().chain(suites::core::EXAMPLES.lines());
+        for line in lines.filter(|l| l.starts_with("  bench")) {
             Cli::try_parse_from(line.split_whitespace()).unwrap();
         }
     }

@@ -73,7 +73,7 @@ fn rows(runs: &[Run]) -> Vec<(Peer, usize)> {
 }
 
 /// The median; of an even number of figures the mean of the middle two; of none zero.
-fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
