@@ -42,6 +42,33 @@ pub enum ReadError {
     Refused(raft_core::ReadError),
 }
 
+/// Why a change of the members was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfChangeError {
+    /// The group has no replica here. State unchanged.
+    UnknownGroup,
+    /// The replica refused it. State unchanged.
+    Refused(raft_core::ConfChangeError),
+}
+
+/// Why leadership is not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferError {
+    /// The group has no replica here. State unchanged.
+    UnknownGroup,
+    /// The replica refused it. State unchanged.
+    Refused(raft_core::TransferError),
+}
+
+/// Why an input does not reach a replica. State unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Untouched {
+    /// There is none.
+    Unknown,
+    /// The host has stopped it.
+    Stopped,
+}
+
 const UNKNOWN: &str = "the group has no replica here";
 
 impl fmt::Display for UnknownGroup {
@@ -59,7 +86,7 @@ impl fmt::Display for CreateError {
     }
 }
 
-macro_rules! display {
+macro_rules! refusals {
     ($($error:ident),*) => {$(
         impl fmt::Display for $error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,10 +98,19 @@ macro_rules! display {
         }
 
         impl std::error::Error for $error {}
+
+        impl From<Untouched> for $error {
+            fn from(why: Untouched) -> Self {
+                match why {
+                    Untouched::Unknown => Self::UnknownGroup,
+                    Untouched::Stopped => Self::Refused(raft_core::$error::Stopped),
+                }
+            }
+        }
     )*};
 }
 
-display!(StepError, ProposeError, ReadError);
+refusals!(StepError, ProposeError, ReadError, ConfChangeError, TransferError);
 
 impl std::error::Error for UnknownGroup {}
 impl std::error::Error for CreateError {}

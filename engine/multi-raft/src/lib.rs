@@ -7,9 +7,9 @@
 //! # The loop
 //!
 //! 1. Feed inputs: [`MultiRaft::advance_to`], [`MultiRaft::step`], [`MultiRaft::propose`],
-//!    [`MultiRaft::read_index`].
-//! 2. [`MultiRaft::poll_ready`]: send the messages at once, make hard states and entries durable in
-//!    one write, apply the committed entries, answer the reads.
+//!    [`MultiRaft::read_index`] and their neighbours in `inputs.rs`.
+//! 2. [`MultiRaft::poll_ready`]: send the messages at once, make hard states, snapshots and entries
+//!    durable in one write, apply the committed entries, answer the reads.
 //! 3. When the write is durable: [`MultiRaft::persisted`]. When entries are applied:
 //!    [`MultiRaft::applied`]. Poll again.
 //!
@@ -26,6 +26,7 @@
 
 mod dirty;
 mod error;
+mod inputs;
 mod multi;
 mod outbox;
 mod ready;
@@ -33,7 +34,9 @@ mod receipts;
 mod router;
 mod timers;
 
-pub use error::{CreateError, ProposeError, ReadError, StepError, UnknownGroup};
+pub use error::{
+    ConfChangeError, CreateError, ProposeError, ReadError, StepError, TransferError, UnknownGroup,
+};
 pub use multi::MultiRaft;
 pub use ready::{MultiReady, PeerBatch};
 pub use receipts::Receipt;

@@ -2,13 +2,10 @@
 
 use std::fmt;
 
-use raft_core::{
-    Applied, Bytes, Config, GroupId, LogId, Message, NodeId, RaftCore, ReadId, Ready, Status,
-    Storage, Tick,
-};
+use raft_core::{Config, GroupId, NodeId, RaftCore, Ready, Status, Storage, Tick};
 
 use crate::dirty::Dirty;
-use crate::error::{CreateError, ProposeError, ReadError, StepError, UnknownGroup};
+use crate::error::{CreateError, UnknownGroup, Untouched};
 use crate::ready::MultiReady;
 use crate::receipts::{Receipt, Receipts};
 use crate::router::Router;
@@ -18,6 +15,8 @@ use crate::timers::Timers;
 struct Slot<S: Storage> {
     group: GroupId,
     core: RaftCore<S>,
+    /// By the host; a replica that stopped by itself knows.
+    stopped: bool,
 }
 
 /// The replicas of one shard.
@@ -74,7 +73,7 @@ impl<S: Storage> MultiRaft<S> {
         let core = RaftCore::new_at(config, storage, self.now).map_err(CreateError::Boot)?;
         let slot = self.slots.len() as u32;
         self.router.insert(group, slot);
-        self.slots.push(Slot { group, core });
+        self.slots.push(Slot { group, core, stopped: false });
         self.dirty.grow();
         self.timers.grow();
         self.settle(slot);
@@ -90,8 +89,7 @@ impl<S: Storage> MultiRaft<S> {
     pub fn advance_to(&mut self, now: Tick) {
         self.now = self.now.max(now);
         while let Some(slot) = self.timers.pop_expired(self.now) {
-            self.core(slot);
-            self.settle(slot);
+            self.touch_slot(slot, |_| ());
         }
     }
 
@@ -108,63 +106,15 @@ impl<S: Storage> MultiRaft<S> {
         self.now
     }
 
-    /// Takes a message for a group.
-    ///
-    /// # Errors
-    /// State unchanged; see [`StepError`].
-    pub fn step(
-        &mut self,
-        group: GroupId,
-        from: NodeId,
-        message: Message,
-    ) -> Result<(), StepError> {
-        let slot = self.router.slot(group).ok_or(StepError::UnknownGroup)?;
-        let result = self.core(slot).handle_message(from, message);
-        self.settle(slot);
-        result.map_err(StepError::Refused)
-    }
-
-    /// Proposes a command to a group led here.
-    ///
-    /// # Errors
-    /// Certainly not applied; see [`ProposeError`].
-    pub fn propose(&mut self, group: GroupId, data: Bytes) -> Result<LogId, ProposeError> {
-        let slot = self.router.slot(group).ok_or(ProposeError::UnknownGroup)?;
-        let result = self.core(slot).handle_proposal(data);
-        self.settle(slot);
-        result.map_err(ProposeError::Refused)
-    }
-
-    /// Asks a group led here for a linearizable read.
-    ///
-    /// # Errors
-    /// Nothing was read; see [`ReadError`].
-    pub fn read_index(&mut self, group: GroupId, id: ReadId) -> Result<(), ReadError> {
-        let slot = self.router.slot(group).ok_or(ReadError::UnknownGroup)?;
-        let result = self.core(slot).handle_read(id);
-        self.settle(slot);
-        result.map_err(ReadError::Refused)
-    }
-
-    /// Starts an election in a group.
+    /// Stops this node's replica of a group for good: it takes nothing and says nothing any more,
+    /// and no receipt reaches it, also not one for what it has handed out. For a host that cannot
+    /// do what the replica asks for, such as install a snapshot.
     ///
     /// # Errors
     /// The group has no replica here.
-    pub fn campaign(&mut self, group: GroupId) -> Result<(), UnknownGroup> {
+    pub fn stop(&mut self, group: GroupId) -> Result<(), UnknownGroup> {
         let slot = self.router.slot(group).ok_or(UnknownGroup)?;
-        self.core(slot).handle_campaign();
-        self.settle(slot);
-        Ok(())
-    }
-
-    /// A group's state machine has applied everything up to this index.
-    ///
-    /// # Errors
-    /// The group has no replica here.
-    pub fn applied(&mut self, group: GroupId, applied: Applied) -> Result<(), UnknownGroup> {
-        let slot = self.router.slot(group).ok_or(UnknownGroup)?;
-        self.core(slot).handle_applied(applied);
-        self.settle(slot);
+        self.slots[slot as usize].stopped = true;
         Ok(())
     }
 
@@ -173,8 +123,7 @@ impl<S: Storage> MultiRaft<S> {
     pub fn persisted(&mut self, receipt: Receipt) {
         while let Some(mut batch) = self.receipts.next_durable(&receipt) {
             for (slot, receipt) in batch.drain(..) {
-                self.core(slot).handle_persisted(receipt);
-                self.settle(slot);
+                self.touch_slot(slot, |core| core.handle_persisted(receipt));
             }
             self.receipts.recycle(batch);
         }
@@ -197,7 +146,10 @@ impl<S: Storage> MultiRaft<S> {
         visits.sort_unstable_by_key(|slot| self.slots[*slot as usize].group);
         for slot in visits.drain(..) {
             self.touched += 1;
-            let Slot { group, core } = &mut self.slots[slot as usize];
+            let Slot { group, core, stopped } = &mut self.slots[slot as usize];
+            if *stopped {
+                continue;
+            }
             core.handle_time(self.now);
             core.poll_ready(&mut self.ready);
             if let Some(receipt) = self.ready.receipt.take() {
@@ -252,12 +204,28 @@ impl<S: Storage> MultiRaft<S> {
         self.touched
     }
 
-    /// A group's replica, its clock brought to the present.
-    fn core(&mut self, slot: u32) -> &mut RaftCore<S> {
+    /// Gives a group's replica an input.
+    pub(crate) fn touch<R>(
+        &mut self,
+        group: GroupId,
+        input: impl FnOnce(&mut RaftCore<S>) -> R,
+    ) -> Result<R, Untouched> {
+        let slot = self.router.slot(group).ok_or(Untouched::Unknown)?;
+        self.touch_slot(slot, input).ok_or(Untouched::Stopped)
+    }
+
+    /// Gives a replica an input, once its clock is brought to the present. `None` if the host has
+    /// stopped it.
+    fn touch_slot<R>(&mut self, slot: u32, input: impl FnOnce(&mut RaftCore<S>) -> R) -> Option<R> {
         self.touched += 1;
-        let core = &mut self.slots[slot as usize].core;
+        let Slot { core, stopped, .. } = &mut self.slots[slot as usize];
+        if *stopped {
+            return None;
+        }
         core.handle_time(self.now);
-        core
+        let result = input(core);
+        self.settle(slot);
+        Some(result)
     }
 
     /// The end of every touch: note what the group waits for and whether it has output.

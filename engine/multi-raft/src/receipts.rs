@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use raft_core::PersistSeq;
 
 /// The claim check of one poll's batch. Only a poll makes one; it cannot be copied. Handing it back
-/// says: the hard states and entries of this batch **and of every earlier one** are durable.
+/// says: the hard states, snapshots and entries of this batch **and of every earlier one** are
+/// durable.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "messages that wait for this batch leave only after the receipt is handed back"]
 pub struct Receipt(pub(crate) PersistSeq);

@@ -3,10 +3,13 @@
 mod common;
 
 use common::{Node, Store, config};
-use multi_raft::{CreateError, MultiRaft, ProposeError, ReadError, StepError, UnknownGroup};
+use multi_raft::{
+    ConfChangeError, CreateError, MultiRaft, ProposeError, ReadError, StepError, TransferError,
+    UnknownGroup,
+};
 use raft_core::{
-    Applied, BootError, Bytes, Event, GroupId, Heartbeat, Index, Message, NodeId, ReadId,
-    ReadOutcome, Role, Term, Tick,
+    Applied, BootError, Bytes, ConfChange, ConfStep, Event, GroupId, Heartbeat, Index, Message,
+    NodeId, ReadId, ReadOutcome, Role, SnapshotStatus, Term, Tick,
 };
 
 fn heartbeat(term: u64) -> Message {
@@ -158,16 +161,34 @@ fn groups_that_are_not_here_are_refused() {
     let (here, gone) = (GroupId(1), GroupId(2));
     let multi = &mut node.multi;
     assert_eq!(multi.create(here, config(), Store::new(&[1])), Err(CreateError::Exists));
-    let boot = Err(CreateError::Boot(BootError::NoVoters));
-    assert_eq!(multi.create(gone, config(), Store::new(&[])), boot);
+    let bad = raft_core::Config { heartbeat_interval_ticks: 0, ..config() };
+    let boot = multi.create(gone, bad, Store::new(&[1]));
+    assert!(matches!(boot, Err(CreateError::Boot(BootError::Config(_)))));
     assert_eq!(multi.step(gone, NodeId(2), heartbeat(1)), Err(StepError::UnknownGroup));
     assert_eq!(multi.propose(gone, Bytes::new()), Err(ProposeError::UnknownGroup));
     assert_eq!(multi.read_index(gone, ReadId(1)), Err(ReadError::UnknownGroup));
     assert_eq!(multi.campaign(gone), Err(UnknownGroup));
+    assert_eq!(multi.campaign_at(gone, Tick(1)), Err(UnknownGroup));
     assert_eq!(multi.applied(gone, Applied(Index(1))), Err(UnknownGroup));
+    assert_eq!(multi.fetched(gone), Err(UnknownGroup));
+    assert_eq!(multi.compacted(gone, Index(1)), Err(UnknownGroup));
+    assert_eq!(multi.unreachable(gone, NodeId(2)), Err(UnknownGroup));
+    let status = multi.snapshot_status(gone, NodeId(2), SnapshotStatus::Failed);
+    assert_eq!(status, Err(UnknownGroup));
+    assert_eq!(multi.stop(gone), Err(UnknownGroup));
+    let change = ConfChange::new([ConfStep::Remove(NodeId(3))]);
+    let changed = multi.propose_conf_change(gone, &change);
+    assert_eq!(changed, Err(ConfChangeError::UnknownGroup));
+    assert_eq!(multi.transfer_leader(gone, NodeId(2)), Err(TransferError::UnknownGroup));
     assert_eq!((multi.status(gone), multi.leader(gone)), (None, None));
     let refused = raft_core::ProposeError::NotLeader { leader: None };
     assert_eq!(multi.propose(here, Bytes::new()), Err(ProposeError::Refused(refused)));
+    let refused = raft_core::ConfChangeError::NotLeader { leader: None };
+    let changed = multi.propose_conf_change(here, &change);
+    assert_eq!(changed, Err(ConfChangeError::Refused(refused)));
+    let refused = raft_core::TransferError::NotLeader { leader: None };
+    let transfer = multi.transfer_leader(here, NodeId(2));
+    assert_eq!(transfer, Err(TransferError::Refused(refused)));
     assert_eq!(multi.len(), 1);
 }
 
@@ -180,4 +201,62 @@ fn a_late_group_starts_at_the_present() {
     let deadline = multi.next_deadline().unwrap();
     assert!((Tick(1010)..Tick(1020)).contains(&deadline));
     assert!(!multi.has_ready());
+}
+
+#[test]
+fn an_election_comes_when_it_is_told_to() {
+    let mut node = Node::with_groups(1, 2, &[1, 2, 3]);
+    let campaigns = |node: &Node, g| node.replica(g).role() == Role::PreCandidate;
+    node.multi.campaign_at(GroupId(1), Tick(3)).unwrap();
+    assert_eq!(node.multi.next_deadline(), Some(Tick(3)));
+    node.multi.advance_to(Tick(2));
+    assert!(!campaigns(&node, 1));
+    node.multi.advance_to(Tick(3));
+    assert!(campaigns(&node, 1) && !campaigns(&node, 2));
+    // A time that is over means the next tick; the present stays as it is.
+    node.multi.campaign_at(GroupId(2), Tick(1)).unwrap();
+    node.multi.advance_to(Tick(3));
+    assert!(!campaigns(&node, 2));
+    node.multi.tick();
+    assert!(campaigns(&node, 2));
+}
+
+/// A replica that its host has stopped promises nothing any more, whatever is or becomes durable.
+#[test]
+fn a_stopped_replica_is_silent() {
+    let mut node = Node::with_groups(1, 2, &[1, 2, 3]);
+    let last = raft_core::LogId::default();
+    for group in [1, 2] {
+        let ask = raft_core::RequestVote { term: Term(1), last, transfer: false };
+        node.multi.step(GroupId(group), NodeId(2), Message::RequestVote(ask)).unwrap();
+    }
+    assert!(node.poll());
+    node.multi.stop(GroupId(1)).unwrap();
+    node.sync(1);
+    node.settle();
+    let voted: Vec<_> = node.outbox.iter().flat_map(|b| &b.messages).map(|(g, _)| g.0).collect();
+    assert_eq!(voted, [2], "the other group's vote leaves");
+    let (here, multi) = (GroupId(1), &mut node.multi);
+    let stopped = Err(StepError::Refused(raft_core::StepError::Stopped));
+    assert_eq!(multi.step(here, NodeId(2), heartbeat(1)), stopped);
+    let stopped = Err(ProposeError::Refused(raft_core::ProposeError::Stopped));
+    assert_eq!(multi.propose(here, Bytes::new()), stopped);
+    let stopped = Err(ReadError::Refused(raft_core::ReadError::Stopped));
+    assert_eq!(multi.read_index(here, ReadId(1)), stopped);
+    let stopped = Err(TransferError::Refused(raft_core::TransferError::Stopped));
+    assert_eq!(multi.transfer_leader(here, NodeId(2)), stopped);
+    assert_eq!(multi.campaign(here), Ok(()), "and nothing happens");
+    multi.advance_to(Tick(1000));
+    node.settle();
+    assert!(node.outbox.iter().flat_map(|b| &b.messages).all(|(g, _)| *g == GroupId(2)));
+    assert_eq!(node.replica(1).role(), Role::Follower);
+}
+
+/// Output that waits for its poll when the host stops the replica is never handed out.
+#[test]
+fn what_a_stopped_replica_had_to_say_is_dropped() {
+    let mut node = Node::with_groups(1, 1, &[1, 2, 3]);
+    node.multi.campaign(GroupId(1)).unwrap();
+    node.multi.stop(GroupId(1)).unwrap();
+    assert!(!node.poll() && !node.multi.has_ready());
 }

@@ -9,15 +9,27 @@ use std::rc::Rc;
 
 use multi_raft::{MultiRaft, MultiReady, PeerBatch, Receipt};
 use raft_core::{
-    Applied, Bytes, ConfState, Config, Entry, Event, GroupId, HardState, Index, InitialState,
-    LogId, NodeId, ReadId, ReadOutcome, SnapshotMeta, Storage, StorageError, Term,
+    Applied, Bytes, ConfState, Config, Entry, EntryKind, Event, GroupId, HardState, Index,
+    InitialState, LogId, NodeId, RaftCore, ReadId, ReadOutcome, SnapshotMeta, Storage,
+    StorageError, Term,
 };
 
 #[derive(Debug, Default)]
 struct Platter {
     hard: HardState,
+    /// From the one after the snapshot on.
     entries: Vec<Entry>,
     voters: Vec<NodeId>,
+    snapshot: SnapshotMeta,
+    /// Reading entries takes a moment.
+    is_cold: bool,
+}
+
+impl Platter {
+    fn place(&self, index: Index) -> Result<usize, StorageError> {
+        let first = self.snapshot.last.index.0 + 1;
+        index.0.checked_sub(first).map(|i| i as usize).ok_or(StorageError::Compacted)
+    }
 }
 
 /// One group's durable side; clones share it.
@@ -36,16 +48,36 @@ impl Store {
     }
 
     fn write(&self, entry: Entry) {
-        let entries = &mut self.0.borrow_mut().entries;
-        entries.truncate(entry.id.index.0 as usize - 1);
-        entries.push(entry);
+        let mut platter = self.0.borrow_mut();
+        let place = platter.place(entry.id.index).unwrap();
+        platter.entries.truncate(place);
+        platter.entries.push(entry);
+    }
+
+    /// The log gives way to a snapshot.
+    fn install(&self, snapshot: SnapshotMeta) {
+        let mut platter = self.0.borrow_mut();
+        platter.entries.clear();
+        platter.snapshot = snapshot;
+    }
+
+    /// The entries up to here go into a snapshot.
+    pub(crate) fn compact(&self, snapshot: SnapshotMeta) {
+        let mut platter = self.0.borrow_mut();
+        let gone = platter.place(snapshot.last.index.next()).unwrap();
+        platter.entries.drain(..gone);
+        platter.snapshot = snapshot;
+    }
+
+    pub(crate) fn set_cold(&self, is_cold: bool) {
+        self.0.borrow_mut().is_cold = is_cold;
     }
 }
 
 impl Storage for Store {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
         let platter = self.0.borrow();
-        let conf = ConfState { voters: platter.voters.clone() };
+        let conf = ConfState::of_voters(platter.voters.clone());
         Ok(InitialState { hard: platter.hard, conf })
     }
 
@@ -57,28 +89,42 @@ impl Storage for Store {
         out: &mut Vec<Entry>,
     ) -> Result<(), StorageError> {
         let platter = self.0.borrow();
-        let range = from.0 as usize - 1..to.0 as usize - 1;
+        if platter.is_cold {
+            return Err(StorageError::Pending);
+        }
+        let range = platter.place(from)?..platter.place(to)?;
         let entries = platter.entries.get(range).ok_or(StorageError::Unavailable)?;
         out.extend_from_slice(entries);
         Ok(())
     }
 
+    fn conf_entries(&self, from: Index, out: &mut Vec<Entry>) -> Result<(), StorageError> {
+        let platter = self.0.borrow();
+        let changes = platter.entries[platter.place(from)?..].iter();
+        out.extend(changes.filter(|e| e.kind == EntryKind::ConfChange).cloned());
+        Ok(())
+    }
+
     fn term_at(&self, index: Index) -> Result<Term, StorageError> {
         let platter = self.0.borrow();
-        let entry = platter.entries.get((index.0 as usize).wrapping_sub(1));
+        if index == platter.snapshot.last.index {
+            return Ok(platter.snapshot.last.term);
+        }
+        let entry = platter.entries.get(platter.place(index)?);
         entry.map(|e| e.id.term).ok_or(StorageError::Unavailable)
     }
 
     fn first_index(&self) -> Index {
-        Index(1)
+        self.0.borrow().snapshot.last.index.next()
     }
 
     fn last_index(&self) -> Index {
-        Index(self.0.borrow().entries.len() as u64)
+        let platter = self.0.borrow();
+        Index(platter.snapshot.last.index.0 + platter.entries.len() as u64)
     }
 
     fn snapshot_meta(&self) -> SnapshotMeta {
-        SnapshotMeta::default()
+        self.0.borrow().snapshot.clone()
     }
 }
 
@@ -86,6 +132,7 @@ impl Storage for Store {
 struct Write {
     receipt: Receipt,
     hard_states: Vec<(GroupId, HardState)>,
+    snapshots: Vec<(GroupId, SnapshotMeta)>,
     entries: Vec<(GroupId, Entry)>,
 }
 
@@ -143,8 +190,9 @@ impl Node {
         check_shape(&ready);
         if let Some(receipt) = ready.receipt.take() {
             let hard_states = std::mem::take(&mut ready.hard_states);
+            let snapshots = std::mem::take(&mut ready.snapshots);
             let entries = std::mem::take(&mut ready.entries_to_persist);
-            self.writes.push_back(Write { receipt, hard_states, entries });
+            self.writes.push_back(Write { receipt, hard_states, snapshots, entries });
         }
         for (group, entry) in ready.committed_entries.drain(..) {
             let machine = self.machines.entry(group).or_default();
@@ -176,6 +224,12 @@ impl Node {
             for (group, hard) in write.hard_states {
                 self.stores[&group].0.borrow_mut().hard = hard;
             }
+            for (group, snapshot) in write.snapshots {
+                // The content of a snapshot is made up: nobody looks at what it covers.
+                let applied = vec![LogId::default(); snapshot.last.index.0 as usize];
+                self.machines.insert(group, applied);
+                self.stores[&group].install(snapshot);
+            }
             for (group, entry) in write.entries {
                 self.stores[&group].write(entry);
             }
@@ -197,6 +251,11 @@ impl Node {
         *self = Self::on(self.id.0, std::mem::take(&mut self.stores));
     }
 
+    /// The group's replica.
+    pub(crate) fn replica(&self, group: u64) -> &RaftCore<Store> {
+        self.multi.replica(GroupId(group)).unwrap()
+    }
+
     pub(crate) fn propose(&mut self, group: u64, data: &str) -> LogId {
         self.multi.propose(GroupId(group), Bytes::from(data.to_owned())).unwrap()
     }
@@ -207,8 +266,11 @@ fn check_shape(ready: &MultiReady) {
     assert!(ready.messages.is_sorted_by(|a, b| a.to < b.to), "one batch per node, ascending");
     assert!(ready.messages.iter().all(|b| !b.messages.is_empty()), "no empty batch");
     assert!(ready.hard_states.is_sorted_by(|a, b| a.0 < b.0), "groups ascend");
+    assert!(ready.snapshots.is_sorted_by(|a, b| a.0 < b.0), "groups ascend, each once");
     assert!(is_in_runs(&ready.entries_to_persist) && is_in_runs(&ready.committed_entries));
-    let persists = !ready.hard_states.is_empty() || !ready.entries_to_persist.is_empty();
+    let persists = !ready.hard_states.is_empty()
+        || !ready.snapshots.is_empty()
+        || !ready.entries_to_persist.is_empty();
     assert_eq!(persists, ready.receipt.is_some());
 }
 
