@@ -16,7 +16,7 @@ use crate::timer::Timer;
 impl<S: Storage> RaftCore<S> {
     /// Draws a new timeout from `n..2n`, so that candidates do not keep meeting (thesis 3.4).
     pub(crate) fn reset_election_timer(&mut self) {
-        if !self.is_voter() {
+        if !self.is_electable() {
             return self.timers.stop(Timer::Election);
         }
         let base = self.config.election_timeout_ticks;
@@ -47,7 +47,7 @@ impl<S: Storage> RaftCore<S> {
     ///
     /// Does nothing on a leader and on a replica that may not lead.
     pub fn handle_campaign_at(&mut self, at: Tick) {
-        if !self.stopped && self.role != Role::Leader && self.is_voter() {
+        if !self.stopped && self.role != Role::Leader && self.is_electable() {
             let bound = if self.is_bound() { self.quiet_until } else { at };
             self.timers.set(Timer::Election, at.max(bound));
             self.settle();
@@ -66,7 +66,7 @@ impl<S: Storage> RaftCore<S> {
 
     /// Whether this replica may ask for votes: it counts, and its log is whole.
     pub(crate) fn may_campaign(&self) -> bool {
-        self.is_voter() && !self.is_installing()
+        self.is_electable() && !self.is_installing()
     }
 
     fn ask_pre_votes(&mut self) {

@@ -24,9 +24,6 @@ pub enum BootError {
         /// The term of the last entry.
         last: Term,
     },
-    /// The log has a past but the configuration names no voter. Only a replica that has nothing
-    /// yet may wait to be told who its voters are.
-    NoVoters,
     /// The log begins after the end of the snapshot: entries are missing.
     SnapshotGap {
         /// The last index of the snapshot.
@@ -146,7 +143,6 @@ impl fmt::Display for BootError {
             Self::TermBehindLog { term, last } => {
                 write!(f, "the log holds an entry of term {last} but the durable term is {term}")
             }
-            Self::NoVoters => f.write_str("the configuration names no voter"),
             Self::SnapshotGap { snapshot, first } => write!(
                 f,
                 "the snapshot ends at {snapshot} but the log begins at {first}: entries are missing"

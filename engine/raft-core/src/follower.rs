@@ -29,7 +29,9 @@ impl<S: Storage> RaftCore<S> {
     }
 
     pub(crate) fn on_append_entries(&mut self, from: NodeId, m: AppendEntries) {
-        if !self.follow(from) {
+        // Nothing goes past a snapshot that is on its way to the disk: what the leader sent before
+        // it knew of the need is as good as lost.
+        if !self.follow(from) || self.is_installing() {
             return;
         }
         let commit = self.log.commit;

@@ -24,8 +24,8 @@ impl<S: Storage> RaftCore<S> {
     }
 
     fn is_persist_due(&self) -> bool {
-        let entries_due = !self.is_installing() && self.log.handed < self.log.last_index();
-        self.persist.is_hard_due() || entries_due || self.is_snapshot_due()
+        let log_due = self.log.handed < self.log.last_index() || self.is_snapshot_due();
+        self.persist.is_hard_due() || log_due
     }
 
     fn is_apply_due(&self) -> bool {
@@ -90,9 +90,7 @@ impl<S: Storage> RaftCore<S> {
             return;
         }
         out.snapshot = self.take_snapshot();
-        if !self.is_installing() {
-            self.log.take_unpersisted(&mut out.entries_to_persist);
-        }
+        self.log.take_unpersisted(&mut out.entries_to_persist);
         // Never beyond what is durable already: whatever of this batch survives a crash, the stored
         // commit index lies within the stored log.
         let commit = self.log.appliable();

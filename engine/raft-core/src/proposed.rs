@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use crate::event::Event;
 use crate::ids::{Index, LogId, Term};
 
-/// Consecutive proposals of one leadership.
+/// Proposals of one leadership in consecutive places: what the leader itself puts in between is no
+/// proposal.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     term: Term,
@@ -23,13 +24,14 @@ pub(crate) struct Proposed(Vec<Run>);
 impl Proposed {
     pub(crate) fn note(&mut self, id: LogId) {
         match self.0.last_mut() {
-            Some(run) if run.term == id.term => run.last = id.index,
+            Some(run) if run.term == id.term && run.last.next() == id.index => run.last = id.index,
             _ => self.0.push(Run { term: id.term, first: id.index, last: id.index }),
         }
     }
 
     /// The commit index rose from `old` to `new`: reports every proposal in whose place something
-    /// else was committed.
+    /// else was or will be committed. Terms never fall along a log, so beyond a committed entry of
+    /// a later term there is no place left for those of an earlier one.
     pub(crate) fn committed(
         &mut self,
         old: Index,
@@ -41,26 +43,28 @@ impl Proposed {
         if self.0.is_empty() {
             return;
         }
-        for run in &self.0 {
+        let newest = term_at(new);
+        for run in &mut self.0 {
+            let over = newest.is_some_and(|term| term > run.term);
             let from = run.first.0.max(old.0 + 1);
-            let to = run.last.0.min(new.0);
-            // Terms never fall along a log: equal at both ends is equal throughout.
-            let is_kept = |i| term_at(Index(i)) == Some(run.term);
+            let to = if over { run.last.0 } else { run.last.0.min(new.0) };
+            let is_kept = |i| i <= new.0 && term_at(Index(i)) == Some(run.term);
+            // Equal at both ends is equal throughout.
             if from > to || is_kept(from) && is_kept(to) {
                 continue;
             }
-            for index in (from..=to).map(Index) {
-                if !is_kept(index.0) {
-                    lost(LogId::new(run.term, index));
-                }
+            for index in (from..=to).filter(|i| !is_kept(*i)).map(Index) {
+                lost(LogId::new(run.term, index));
+            }
+            if over {
+                run.last = run.last.min(new);
             }
         }
-        self.0.retain(|run| run.last > delivered);
+        self.0.retain(|run| run.last > delivered && run.last >= run.first);
     }
 
-    /// The log gives way to a snapshot that ends at `last`: reports what became of every proposal
-    /// it covers, as far as that can be told. `term_at` is of the log before, `commit` and
-    /// `delivered` as well.
+    /// The log gives way to a snapshot that ends at `last`: reports what became of every proposal,
+    /// as far as that can be told. `delivered`, `commit` and `term_at` are of the log before.
     pub(crate) fn covered(
         &mut self,
         delivered: Index,
@@ -69,30 +73,33 @@ impl Proposed {
         term_at: impl Fn(Index) -> Option<Term>,
         mut event: impl FnMut(Event),
     ) {
-        for run in &self.0 {
+        for run in &mut self.0 {
             let from = run.first.0.max(delivered.0 + 1);
-            for index in (from..=run.last.0.min(last.index.0)).map(Index) {
+            let over = last.term > run.term;
+            let to = if over { run.last } else { run.last.min(last.index) };
+            for index in (from..=to.0).map(Index) {
                 let id = LogId::new(run.term, index);
                 if index <= commit {
                     // What was replaced was reported when that was committed.
                     if term_at(index) == Some(run.term) {
                         event(Event::Uncertain { id });
                     }
-                } else if run.term > last.term {
-                    // Terms never fall along a log: the snapshot's has no such entry.
+                } else if index > last.index || run.term > last.term {
                     event(Event::Lost { id });
                 } else {
                     event(Event::Uncertain { id });
                 }
             }
+            run.first = run.first.max(to.next());
         }
-        self.0.retain(|run| run.last > last.index);
+        self.0.retain(|run| run.last >= run.first);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Proposed;
+    use crate::event::Event;
     use crate::ids::{Index, LogId, Term};
     use alloc::vec::Vec;
 
@@ -108,9 +115,30 @@ mod tests {
         let terms = |i: Index| Some(Term([2, 3, 4, 4][i.0 as usize - 5]));
         proposed.committed(Index(4), Index(5), Index(4), terms, |e| lost.push(e));
         assert_eq!(lost, []);
-        proposed.committed(Index(5), Index(8), Index(8), terms, |e| lost.push(e));
-        assert_eq!(lost, [id(2, 6), id(2, 7)]);
+        proposed.committed(Index(5), Index(6), Index(5), terms, |e| lost.push(e));
+        assert_eq!(lost, [id(2, 6), id(2, 7)], "no 2/7 can follow 3/6");
+        proposed.committed(Index(6), Index(8), Index(8), terms, |e| lost.push(e));
         proposed.committed(Index(8), Index(9), Index(9), |_| Some(Term(9)), |e| lost.push(e));
         assert_eq!(lost.len(), 2, "each proposal ends once");
+    }
+
+    #[test]
+    fn a_snapshot_leaves_open_what_it_may_hold() {
+        let id = |t, i| LogId::new(Term(t), Index(i));
+        let ended = |term, last| {
+            let mut proposed = Proposed::default();
+            for e in [id(3, 5), id(3, 6), id(3, 7), id(3, 8)] {
+                proposed.note(e);
+            }
+            let mut events = Vec::new();
+            let terms = |_| Some(Term(3));
+            proposed.covered(Index(5), Index(6), id(term, last), terms, |e| events.push(e));
+            events
+        };
+        let (lost, open) =
+            (|i| Event::Lost { id: id(3, i) }, |i| Event::Uncertain { id: id(3, i) });
+        assert_eq!(ended(3, 7), [open(6), open(7)], "3/8 may come yet");
+        assert_eq!(ended(4, 7), [open(6), open(7), lost(8)], "3/8 cannot follow 4/7");
+        assert_eq!(ended(2, 7), [open(6), lost(7)], "3/7 cannot precede 2/7");
     }
 }

@@ -101,9 +101,6 @@ impl<S: Storage> RaftCore<S> {
         }
         let snapshot = storage.snapshot_meta();
         let conf = load_confs(&storage, &snapshot, conf, torn)?;
-        if conf.newest().voters.is_empty() && log.last_index() > Index(0) {
-            return Err(BootError::NoVoters);
-        }
         let members = Members::new(conf.newest());
         let quiet_until = Tick(now.0.saturating_add(config.election_timeout_ticks));
         let installing = torn.then_some(Installing { snapshot, batch: None });
@@ -405,6 +402,9 @@ impl<S: Storage> RaftCore<S> {
         }
         assert!(commit <= self.log.last_index(), "only what is in the log can be committed");
         self.log.commit = commit;
+        if self.conf.newest_index() > old && !self.is_electable() {
+            self.timers.stop(Timer::Election);
+        }
         let (log, events) = (&self.log, &mut self.events);
         self.proposed.committed(
             old,

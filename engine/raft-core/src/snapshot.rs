@@ -7,6 +7,7 @@ use crate::message::{AppendEntriesReply, AppendOutcome, InstallSnapshot, Message
 use crate::progress::ProgressState;
 use crate::raft::RaftCore;
 use crate::ready::PersistSeq;
+#[cfg(debug_assertions)]
 use crate::state::Role;
 use crate::storage::{SnapshotMeta, Storage};
 use crate::timer::Timer;
@@ -164,8 +165,13 @@ impl<S: Storage> RaftCore<S> {
     /// The snapshot for the batch that is being handed out.
     pub(crate) fn take_snapshot(&mut self) -> Option<SnapshotMeta> {
         let installing = self.installing.as_ref().filter(|i| i.batch.is_none())?;
-        self.log.handed = installing.snapshot.last.index;
         Some(installing.snapshot.clone())
+    }
+
+    /// Whether a snapshot is to be handed out: one that arrived, or one that a crash separated from
+    /// its log.
+    pub(crate) fn is_snapshot_due(&self) -> bool {
+        self.installing.as_ref().is_some_and(|i| i.batch.is_none())
     }
 
     pub(crate) fn note_snapshot_batch(&mut self, seq: PersistSeq) {
@@ -179,10 +185,6 @@ impl<S: Storage> RaftCore<S> {
         self.installing.is_some()
     }
 
-    pub(crate) fn is_snapshot_due(&self) -> bool {
-        self.installing.as_ref().is_some_and(|i| i.batch.is_none())
-    }
-
     #[cfg(debug_assertions)]
     pub(crate) fn check_installing(&self) {
         let Some(installing) = &self.installing else {
@@ -190,7 +192,7 @@ impl<S: Storage> RaftCore<S> {
         };
         let last = installing.snapshot.last.index;
         assert!(self.role == Role::Follower, "no campaign on a log that is not there yet");
-        assert!(self.log.base().index >= last, "the log goes on from the snapshot");
-        assert!(self.log.delivered < last, "nothing is applied past a snapshot that is pending");
+        assert!(self.log.last_index() == last, "nothing goes past a snapshot that is pending");
+        assert!(self.log.delivered <= last, "nothing is applied past it");
     }
 }

@@ -46,6 +46,13 @@ impl ConfState {
         self.lists().iter().any(|list| list.binary_search(&node).is_ok())
     }
 
+    /// Whether the node votes, in the old configuration or in the new one.
+    #[must_use]
+    pub fn is_voter(&self, node: NodeId) -> bool {
+        let among = |list: &Vec<NodeId>| list.binary_search(&node).is_ok();
+        among(&self.voters) || among(&self.voters_outgoing)
+    }
+
     const fn lists(&self) -> [&Vec<NodeId>; 4] {
         [&self.voters, &self.voters_outgoing, &self.learners, &self.learners_next]
     }

@@ -30,6 +30,12 @@ impl ConfHistory {
         after.checked_sub(1).map(|i| &self.0[i].1)
     }
 
+    /// The configuration in force at `index`, and every later one.
+    pub(crate) fn since(&self, index: Index) -> impl Iterator<Item = &ConfState> {
+        let after = self.0.partition_point(|(i, _)| *i <= index);
+        self.0[after.saturating_sub(1)..].iter().map(|(_, conf)| conf)
+    }
+
     pub(crate) fn push(&mut self, index: Index, conf: ConfState) {
         assert!(index > self.newest_index(), "a log has no holes");
         self.0.push((index, conf));

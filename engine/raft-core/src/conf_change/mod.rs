@@ -121,20 +121,11 @@ impl<S: Storage> RaftCore<S> {
     pub(crate) fn activate_conf(&mut self) {
         let members = Members::new(self.conf.newest());
         if self.role == Role::Leader {
-            let (last, now) = (self.log.last_index(), self.timers.now());
-            let mut known = core::mem::take(&mut self.lead.progress).into_iter();
-            let mut known_ids = self.members.ids();
-            // Both lists ascend.
-            let mut candidate = known_ids.next().zip(known.next());
-            let progress = members.ids().map(|id| {
-                while candidate.as_ref().is_some_and(|(k, _)| *k < id) {
-                    candidate = known_ids.next().zip(known.next());
-                }
-                match candidate.take_if(|(k, _)| *k == id) {
-                    Some((_, progress)) => progress,
-                    None => Progress::new(last, now),
-                }
-            });
+            let (before, now) = (self.log.last_index().prev(), self.timers.now());
+            let mut known: Vec<_> =
+                core::mem::take(&mut self.lead.progress).into_iter().map(Some).collect();
+            let mut keep = |id| self.members.position(id).and_then(|p| known.get_mut(p)?.take());
+            let progress = members.ids().map(|id| keep(id).unwrap_or(Progress::new(before, now)));
             self.lead.progress = progress.collect();
             self.lead.sends_due = true;
         }
@@ -144,7 +135,9 @@ impl<S: Storage> RaftCore<S> {
         if self.role == Role::Leader {
             self.watch_peers();
             self.keep_transfer_to_voters();
-        } else if self.is_voter() != self.timers.is_set(Timer::Election) {
+            // Whoever has not answered yet may not be needed any more.
+            self.confirm_round();
+        } else if self.is_electable() != self.timers.is_set(Timer::Election) {
             self.reset_election_timer();
         }
     }
@@ -152,6 +145,13 @@ impl<S: Storage> RaftCore<S> {
     /// Whether this replica counts in the newest configuration.
     pub(crate) fn is_voter(&self) -> bool {
         self.position.is_some_and(|p| self.members.is_voter(p))
+    }
+
+    /// Whether this replica may be needed as a leader: it votes, or the entry that says it does not
+    /// may not be committed. Without the others having that entry nobody else could be elected, so
+    /// it campaigns, and does not count itself (thesis 4.2.2).
+    pub(crate) fn is_electable(&self) -> bool {
+        self.is_voter() || self.conf.since(self.log.commit).any(|c| c.is_voter(self.config.id))
     }
 
     /// What every leader owes once a configuration is committed, whoever proposed it: a joint one
@@ -183,10 +183,14 @@ impl<S: Storage> RaftCore<S> {
         }
     }
 
-    /// The configuration as of an entry: what belongs into a snapshot that ends there. `None`
-    /// beyond the end of the log, or before what was compacted.
+    /// The configuration as of an entry: what belongs into a snapshot that ends there.
+    ///
+    /// `None` where it is not known, and no snapshot may end: beyond the end of the log, before
+    /// what was compacted, in a log that a snapshot on its way to the disk is about to replace,
+    /// and, on a replica that joined, before the first entry that names the members.
     #[must_use]
     pub fn conf_at(&self, index: Index) -> Option<&ConfState> {
-        if index > self.log.last_index() { None } else { self.conf.at(index) }
+        let known = self.conf.at(index).filter(|_| index <= self.log.last_index());
+        known.filter(|conf| !conf.voters.is_empty())
     }
 }

@@ -1,11 +1,11 @@
-//! One to five replicas, a network and a scheduler that means no good.
+//! One to seven replicas, a network and a scheduler that means no good.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use raft_core::{
-    Applied, Bytes, Config, HardState, Index, LogId, Message, NodeId, RaftCore, ReadId, Ready,
-    Role, Tick,
+    Applied, Bytes, ConfState, Config, Event, HardState, Index, LogId, Message, NodeId,
+    ProposeError, RaftCore, ReadId, Ready, Role, StepError, Tick,
 };
 
 use super::disk::Disk;
@@ -13,26 +13,33 @@ use super::oracle::Oracle;
 use super::random::Random;
 use super::weather::Weather;
 
-struct Node {
-    core: Option<RaftCore<Disk>>,
+pub(super) struct Node {
+    pub(super) core: Option<RaftCore<Disk>>,
     config: Config,
     handed: HardState,
     /// The state machine: what was applied. Survives a crash if `durable_machine`.
-    machine: Vec<LogId>,
+    pub(super) machine: Vec<LogId>,
     clock: u64,
+    /// The core waits for entries from the disk.
+    fetching: bool,
 }
 
 /// A cluster and its run.
 pub(crate) struct Cluster {
     pub(super) random: Random,
-    nodes: Vec<Node>,
-    disks: Vec<Disk>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) disks: Vec<Disk>,
     network: Vec<(usize, usize, Message)>,
     pub(super) weather: Weather,
-    oracle: Oracle,
+    pub(super) oracle: Oracle,
     ready: Ready,
     names: u64,
     durable_machine: bool,
+    /// The one clock of all nodes, where leases need one.
+    common_clock: Option<u64>,
+    /// How often the members change, and how often logs are compacted, per thousand steps.
+    pub(super) changes: usize,
+    pub(super) compactions: usize,
     /// How bad the network is, in drops and duplicates per thousand messages.
     drops: usize,
     duplicates: usize,
@@ -41,24 +48,42 @@ pub(crate) struct Cluster {
     campaigns: usize,
     ticks: usize,
     trace: Option<DefaultHasher>,
+    /// Inputs handed to the cores.
+    pub(crate) inputs: u64,
     /// Proposals accepted.
     pub(crate) proposals: u64,
+    pub(crate) changed: u64,
+    pub(crate) transfers: u64,
+    pub(crate) restarts: u64,
 }
 
 impl Cluster {
     /// A cluster as the seed wants it: size, limits and weather.
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed);
-        let size = [3, 3, 3, 3, 5, 5, 4, 2, 1][random.below(9)];
-        let voters: Vec<u64> = (1..=size as u64).collect();
-        let disks: Vec<Disk> = voters.iter().map(|_| Disk::new(&voters)).collect();
+        let size = [3, 3, 3, 5, 5, 7, 6, 4, 2, 1][random.below(10)];
+        let changes = if size > 2 { [0, 2, 10, 40][random.below(4)] } else { 0 };
+        // Who is not among the first voters waits, empty, to be told of the group.
+        let first = if changes > 0 { 1 + random.below(size) } else { size } as u64;
+        let disks: Vec<Disk> = (1..=size as u64)
+            .map(|n| {
+                let voters = if n <= first { first } else { 0 };
+                Disk::with_conf(ConfState::of_voters((1..=voters).map(NodeId)))
+            })
+            .collect();
+        let leases = random.permille(250);
         let config = Config {
             election_timeout_ticks: 10,
             heartbeat_interval_ticks: 1 + random.below(3) as u64,
             pre_vote: random.permille(700),
+            // Without it removed nodes disturb the others for ever (thesis 4.2.3).
+            check_quorum: leases || changes > 0 || random.permille(800),
+            lease_ticks: if leases { 1 + random.below(9) as u64 } else { 0 },
+            snapshot_timeout_ticks: 5 + random.below(40) as u64,
             seed,
             message_bytes_max: [1, 20, 1 << 20][random.below(3)],
             inflight_messages_max: [1, 2, 16][random.below(3)],
+            inflight_bytes_max: [1, 50, 1 << 20][random.below(3)],
             uncommitted_bytes_max: [40, 1 << 20][random.below(2)],
             committed_bytes_max: [1, 50, 1 << 20][random.below(3)],
             log_cache_bytes_max: [0, 400, 1 << 20][random.below(3)],
@@ -66,12 +91,13 @@ impl Cluster {
         };
         let pending = [0, 2, 5][random.below(3)];
         disks.iter().for_each(|d| d.pending_every.set(pending));
-        let nodes = voters.iter().map(|id| Node {
+        let nodes = (1..=size as u64).map(|id| Node {
             core: None,
-            config: Config { id: NodeId(*id), ..config.clone() },
+            config: Config { id: NodeId(id), ..config.clone() },
             handed: HardState::default(),
             machine: Vec::new(),
             clock: 0,
+            fetching: false,
         });
         let mut cluster = Self {
             nodes: nodes.collect(),
@@ -82,13 +108,20 @@ impl Cluster {
             ready: Ready::default(),
             names: 0,
             durable_machine: random.permille(300),
+            common_clock: leases.then_some(0),
+            changes,
+            compactions: [0, 3, 30][random.below(3)],
             drops: [0, 20, 200][random.below(3)],
             duplicates: [0, 20, 200][random.below(3)],
             crashes: [0, 1, 5][random.below(3)],
             campaigns: [0, 2, 15][random.below(3)],
             ticks: [40, 100, 250][random.below(3)],
             trace: traced.then(DefaultHasher::new),
+            inputs: 0,
             proposals: 0,
+            changed: 0,
+            transfers: 0,
+            restarts: 0,
             random,
         };
         (0..size).for_each(|n| cluster.start(n));
@@ -110,10 +143,11 @@ impl Cluster {
         }
         let campaigns = if self.weather.starved { 40 } else { self.campaigns };
         if self.random.permille(campaigns) {
-            self.input(node, RaftCore::handle_campaign);
+            self.campaign(node);
         } else if self.random.permille(self.ticks) {
             self.pass_time(node, 1);
         }
+        self.administer(node);
         match self.random.below(1000) {
             0..1 => self.pass_time(node, 25),
             1..500 => self.deliver_some(),
@@ -122,6 +156,7 @@ impl Cluster {
             870..950 => self.read(node),
             950..960 => self.apply(node),
             960..968 => self.wrong_message(node),
+            968..976 => self.fetch(node),
             _ => self.poll(node),
         }
         if self.random.permille(600) {
@@ -130,33 +165,65 @@ impl Cluster {
     }
 
     pub(super) fn start(&mut self, n: usize) {
+        let now = Tick(self.common_clock.unwrap_or(0));
         let node = &mut self.nodes[n];
-        let mut core = RaftCore::new(node.config.clone(), self.disks[n].clone()).expect("boots");
+        let disk = self.disks[n].clone();
+        let mut core = RaftCore::new_at(node.config.clone(), disk, now).expect("boots");
         node.handed = self.disks[n].platter.borrow().hard;
-        node.clock = 0;
-        if self.durable_machine {
-            core.handle_applied(Applied(Index(node.machine.len() as u64)));
-        } else {
+        node.clock = now.0;
+        node.fetching = false;
+        if !self.durable_machine {
             node.machine.clear();
         }
-        node.core = Some(core);
+        self.restore(n);
+        if self.durable_machine {
+            core.handle_applied(Applied(Index(self.nodes[n].machine.len() as u64)));
+        }
+        self.nodes[n].core = Some(core);
+        self.restarts += 1;
         self.poll(n);
+    }
+
+    /// The state machine takes what a durable snapshot holds, if that is more than it has.
+    fn restore(&mut self, n: usize) {
+        let last = self.disks[n].platter.borrow().snapshot.last.index;
+        if last.0 > self.nodes[n].machine.len() as u64 {
+            self.nodes[n].machine = self.oracle.prefix(last);
+        }
     }
 
     pub(super) fn crash(&mut self, n: usize) {
         self.nodes[n].core = None;
         self.oracle.crashed(n);
         let kept = self.random.below(self.disks[n].writes() + 1);
-        self.disks[n].crash(kept);
+        let torn = self.random.permille(500);
+        self.disks[n].crash(kept, torn);
     }
 
-    fn input(&mut self, n: usize, act: impl FnOnce(&mut RaftCore<Disk>)) {
+    pub(super) fn input(&mut self, n: usize, act: impl FnOnce(&mut RaftCore<Disk>)) {
+        let now = self.common_clock;
         if let Some(core) = &mut self.nodes[n].core {
+            // Where leases are on a host sets the clock before anything else.
+            now.into_iter().for_each(|now| core.handle_time(Tick(now)));
             act(core);
+            self.inputs += 1;
         }
     }
 
+    fn campaign(&mut self, n: usize) {
+        if self.random.permille(500) {
+            return self.input(n, RaftCore::handle_campaign);
+        }
+        let ticks = self.random.below(12) as u64;
+        self.input(n, |core| core.handle_campaign_at(Tick(core.now().0 + ticks)));
+    }
+
     fn pass_time(&mut self, n: usize, ticks: u64) {
+        if let Some(clock) = &mut self.common_clock {
+            // All clocks run alike; what a node does about it comes with its next input.
+            *clock += u64::from(self.random.permille(400)) * ticks;
+            return self.input(n, |_| {});
+        }
         if self.weather.frozen[n] {
             return;
         }
@@ -178,7 +245,7 @@ impl Cluster {
             self.network.remove(at)
         };
         if self.weather.cut[from][to] || self.random.permille(self.drops) {
-            return;
+            return self.tell_of_loss(from, to, &message);
         }
         let entries = matches!(message, Message::AppendEntries(_));
         if self.weather.starved && entries && self.random.permille(850) {
@@ -193,8 +260,10 @@ impl Cluster {
     fn deliver(&mut self, from: usize, to: usize, message: Message) {
         let sender = self.nodes[from].config.id;
         self.input(to, |core| {
+            let stranger = message.is_reply() && !core.conf().contains(sender);
             let taken = core.handle_message(sender, message.clone());
-            assert_eq!(taken, Ok(()), "{message:?} to {:?}", core.status());
+            let expected = if stranger { Err(StepError::UnknownPeer(sender)) } else { Ok(()) };
+            assert_eq!(taken, expected, "{message:?} to {:?}", core.status());
         });
     }
 
@@ -203,13 +272,14 @@ impl Cluster {
         let Some((_, _, message)) = self.network.last().cloned() else {
             return;
         };
-        let Some(core) = &mut self.nodes[n].core else {
-            return;
-        };
-        let before = core.status();
-        core.handle_message(NodeId(99), message.clone()).expect_err("a stranger");
-        core.handle_message(before.id, message).expect_err("itself");
-        assert_eq!(core.status(), before);
+        self.input(n, |core| {
+            let before = core.status();
+            if message.is_reply() {
+                core.handle_message(NodeId(99), message.clone()).expect_err("a stranger");
+            }
+            core.handle_message(before.id, message).expect_err("itself");
+            assert_eq!(core.status(), before);
+        });
     }
 
     fn sync(&mut self, n: usize) {
@@ -223,6 +293,7 @@ impl Cluster {
 
     fn sync_count(&mut self, n: usize, count: usize) {
         if let Some(receipt) = self.disks[n].sync(count) {
+            self.restore(n);
             self.input(n, |core| core.handle_persisted(receipt));
         }
     }
@@ -232,33 +303,42 @@ impl Cluster {
         self.input(n, |core| core.handle_applied(applied));
     }
 
+    fn fetch(&mut self, n: usize) {
+        if std::mem::take(&mut self.nodes[n].fetching) {
+            self.input(n, RaftCore::handle_fetched);
+        }
+    }
+
     fn propose(&mut self, n: usize) {
         self.names += 1;
         let size = [1, 10, 30][self.random.below(3)];
         let data = Bytes::from(format!("{:0size$}", self.names));
-        let Some(core) = &mut self.nodes[n].core else {
-            return;
-        };
-        match core.handle_proposal(data) {
-            Ok(_) => self.proposals += 1,
-            Err(_) => {
-                assert!(core.role() != Role::Leader || core.commit() < core.status().last.index)
+        let mut accepted = None;
+        self.input(n, |core| match core.handle_proposal(data) {
+            Ok(id) => accepted = Some(id),
+            Err(error) => {
+                let behind = core.commit() < core.status().last.index;
+                let handing_over = matches!(error, ProposeError::Transferring { .. });
+                assert!(core.role() != Role::Leader || behind || handing_over, "{error}");
             }
+        });
+        if let Some(id) = accepted {
+            self.proposals += 1;
+            self.oracle.proposed(n, id);
         }
     }
 
     fn read(&mut self, n: usize) {
         self.names += 1;
         let name = self.names;
-        let Some(core) = &mut self.nodes[n].core else {
-            return;
-        };
-        if core.handle_read(ReadId(name)).is_ok() {
+        let mut accepted = false;
+        self.input(n, |core| accepted = core.handle_read(ReadId(name)).is_ok());
+        if accepted {
             self.oracle.read_asked(name, n);
         }
     }
 
-    fn poll(&mut self, n: usize) {
+    pub(super) fn poll(&mut self, n: usize) {
         let Some(core) = &mut self.nodes[n].core else {
             return;
         };
@@ -278,6 +358,7 @@ impl Cluster {
             self.network.push((n, to.0 as usize - 1, message));
         }
         let node = &mut self.nodes[n];
+        node.fetching |= self.ready.events.iter().any(|e| matches!(e, Event::Fetch { .. }));
         node.handed = handed;
         let applied = Index(node.machine.len() as u64);
         self.oracle.applied(applied, &self.ready.committed_entries, &self.disks[n]);
@@ -290,7 +371,7 @@ impl Cluster {
     }
 
     /// The weather clears: within a bounded time there is one leader, everything that was committed
-    /// or accepted is settled, and all replicas are equal.
+    /// or accepted is settled, and all members are equal.
     pub(crate) fn recover(&mut self) {
         self.weather.clear();
         self.drops = 0;
@@ -299,23 +380,30 @@ impl Cluster {
                 self.start(n);
             }
         }
-        for _ in 0..400 {
+        for _ in 0..600 {
             for n in 0..self.nodes.len() {
-                self.pass_time(n, 1);
+                if let (0, Some(clock)) = (n, &mut self.common_clock) {
+                    *clock += 1;
+                }
+                self.nodes[n].clock += 1;
+                let now = Tick(self.nodes[n].clock);
+                self.input(n, |core| core.handle_time(now));
                 self.quiesce(n);
             }
             if self.is_settled() {
-                self.oracle.check_applied(&self.nodes[0].machine);
+                let longest = self.nodes.iter().max_by_key(|n| n.machine.len());
+                self.oracle.check_applied(&longest.expect("a node").machine);
                 return assert_eq!(self.oracle.open_reads(), 0, "every read has an outcome");
             }
         }
-        panic!("no progress: {:?}", self.statuses());
+        panic!("no progress: {:#?}", self.statuses());
     }
 
     fn quiesce(&mut self, n: usize) {
         loop {
             self.sync_count(n, self.disks[n].writes());
             self.apply(n);
+            self.fetch(n);
             self.poll(n);
             let waiting = std::mem::take(&mut self.network);
             let idle = waiting.is_empty();
@@ -324,19 +412,21 @@ impl Cluster {
                 self.poll(to);
             }
             let core = self.nodes[n].core.as_ref().expect("it runs");
-            if idle && self.disks[n].writes() == 0 && !core.has_ready() {
+            if idle && self.disks[n].writes() == 0 && !core.has_ready() && !self.nodes[n].fetching {
                 return;
             }
         }
     }
 
     fn is_settled(&self) -> bool {
-        let mut cores = self.nodes.iter().filter_map(|n| n.core.as_ref());
-        let Some(leader) = cores.clone().find(|c| c.status().established) else {
+        let cores = || self.nodes.iter().filter_map(|n| n.core.as_ref());
+        let Some(leader) = cores().filter(|c| c.status().established).max_by_key(|c| c.term())
+        else {
             return false;
         };
-        let last = leader.status().last;
-        cores.all(|core| {
+        let (last, conf) = (leader.status().last, leader.conf());
+        let mut members = cores().filter(|c| conf.contains(c.config().id));
+        members.all(|core| {
             let status = core.status();
             status.last == last
                 && status.hard.commit == last.index
@@ -344,7 +434,16 @@ impl Cluster {
                 && status.durable == last.index
                 && status.soft.leader == leader.leader()
                 && status.hard.term == leader.term()
-        }) && self.oracle.open_reads() == 0
+                && core.conf() == conf
+        }) && !(conf.is_joint() && conf.auto_leave)
+            && leader.status().transfer.is_none()
+            && self.oracle.open_reads() == 0
+            && self.oracle.open_proposals_of(&self.members_of(conf)) == 0
+    }
+
+    fn members_of(&self, conf: &ConfState) -> Vec<usize> {
+        let member = |n: &usize| conf.contains(NodeId(*n as u64 + 1));
+        (0..self.nodes.len()).filter(member).collect()
     }
 
     pub(super) fn size(&self) -> usize {
@@ -361,8 +460,9 @@ impl Cluster {
         self.nodes.iter().position(leads)
     }
 
-    fn statuses(&self) -> Vec<raft_core::Status> {
-        self.nodes.iter().filter_map(|n| n.core.as_ref()).map(RaftCore::status).collect()
+    fn statuses(&self) -> Vec<(raft_core::Status, ConfState)> {
+        let cores = self.nodes.iter().filter_map(|n| n.core.as_ref());
+        cores.map(|c| (c.status(), c.conf().clone())).collect()
     }
 
     /// A number for everything that came out, if the run is traced.
@@ -370,7 +470,25 @@ impl Cluster {
         self.trace.as_ref().map_or(0, Hasher::finish)
     }
 
-    pub(crate) fn oracle(&self) -> &Oracle {
-        &self.oracle
+    /// What happened, counted.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 15] {
+        let oracle = &self.oracle;
+        [
+            ("inputs", self.inputs),
+            ("starts", self.restarts),
+            ("elections", oracle.elections),
+            ("proposals", self.proposals),
+            ("commits", oracle.committed().0),
+            ("losses", oracle.lost() as u64),
+            ("proposals of unknown fate", oracle.uncertain),
+            ("reads", oracle.reads_ready),
+            ("reads under a lease", oracle.reads_leased),
+            ("reads lost", oracle.reads_lost),
+            ("changes of members", self.changed),
+            ("configurations in force", oracle.conf_changes),
+            ("snapshots installed", oracle.snapshots),
+            ("transfers", self.transfers),
+            ("transfers aborted", oracle.transfers_aborted),
+        ]
     }
 }

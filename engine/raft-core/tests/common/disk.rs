@@ -107,6 +107,8 @@ impl Disk {
         if let Some(receipt) = ready.receipt.take() {
             let entries = std::mem::take(&mut ready.entries_to_persist);
             let (hard, snapshot) = (ready.hard_state.take(), ready.snapshot.take());
+            let pending = self.writes.borrow().iter().any(|write| write.snapshot.is_some());
+            assert!(!pending || entries.is_empty(), "nothing is persisted past a pending snapshot");
             self.writes.borrow_mut().push_back(Write { receipt, hard, snapshot, entries });
         }
     }
@@ -128,9 +130,14 @@ impl Disk {
         newest
     }
 
-    /// Power is lost: the oldest `kept` writes made it, nobody was told.
-    pub(crate) fn crash(&self, kept: usize) {
+    /// Power is lost: the oldest `kept` writes made it, nobody was told. With `torn` a snapshot in
+    /// the next one made it as well, and the rest of that write did not.
+    pub(crate) fn crash(&self, kept: usize, torn: bool) {
         let _ = self.sync(kept);
+        let next = self.writes.borrow_mut().pop_front();
+        if let Some(snapshot) = next.and_then(|write| write.snapshot).filter(|_| torn) {
+            self.platter.borrow_mut().snapshot = snapshot;
+        }
         self.writes.borrow_mut().clear();
     }
 
@@ -157,7 +164,8 @@ impl Disk {
     /// Whether the entry is durable here, or part of the snapshot.
     pub(crate) fn holds(&self, id: LogId) -> bool {
         let platter = self.platter.borrow();
-        id.index < platter.base.index || platter.id_at(id.index) == Some(id)
+        let covered = id == platter.snapshot.last || id.index < platter.snapshot.last.index;
+        covered || platter.id_at(id.index) == Some(id)
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+pub(crate) mod admin;
 pub(crate) mod cluster;
 pub(crate) mod disk;
 pub(crate) mod oracle;

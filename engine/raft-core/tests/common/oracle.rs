@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::{
-    AppendOutcome, Entry, Event, HardState, Index, LogId, Message, NodeId, RaftCore, ReadOutcome,
-    Ready, Role, Term,
+    AppendOutcome, ConfState, Entry, Event, HardState, Index, LogId, Message, NodeId, RaftCore,
+    ReadOutcome, Ready, Role, Term,
 };
 
-use super::disk::Disk;
+use super::disk::{Disk, Platter};
 
 /// The history of a run.
 #[derive(Default)]
@@ -18,9 +18,16 @@ pub(crate) struct Oracle {
     /// The committed log, and the term of the replica that knew first.
     committed: Vec<(LogId, Term)>,
     lost: BTreeSet<LogId>,
+    /// Proposals accepted by a node that has not died since, without an outcome.
+    proposals: BTreeSet<(usize, LogId)>,
+    pub(crate) uncertain: u64,
+    pub(crate) conf_changes: u64,
+    pub(crate) snapshots: u64,
+    pub(crate) transfers_aborted: u64,
     /// Reads asked and not yet answered: node, and what their index must reach.
     reads: BTreeMap<u64, (usize, Index)>,
     pub(crate) reads_ready: u64,
+    pub(crate) reads_leased: u64,
     pub(crate) reads_lost: u64,
     pub(crate) elections: u64,
 }
@@ -28,6 +35,23 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn committed(&self) -> Index {
         Index(self.committed.len() as u64)
+    }
+
+    /// The committed log up to an index: what a snapshot that ends there holds.
+    pub(crate) fn prefix(&self, last: Index) -> Vec<LogId> {
+        self.committed[..last.0 as usize].iter().map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn proposed(&mut self, node: usize, id: LogId) {
+        assert!(self.proposals.insert((node, id)), "{id} is proposed once");
+    }
+
+    fn ended(&mut self, node: usize, id: LogId) {
+        assert!(self.proposals.remove(&(node, id)), "{id} has one outcome");
+    }
+
+    pub(crate) fn open_proposals_of(&self, nodes: &[usize]) -> usize {
+        self.proposals.iter().filter(|(node, _)| nodes.contains(node)).count()
     }
 
     pub(crate) fn lost(&self) -> usize {
@@ -41,6 +65,7 @@ impl Oracle {
     /// A node died; nobody answers its reads.
     pub(crate) fn crashed(&mut self, node: usize) {
         self.reads.retain(|_, (n, _)| *n != node);
+        self.proposals.retain(|(n, _)| *n != node);
     }
 
     pub(crate) fn open_reads(&self) -> usize {
@@ -63,9 +88,22 @@ impl Oracle {
         for event in &ready.events {
             match event {
                 Event::Fault(fault) => panic!("node {node} stopped: {fault:?}"),
-                Event::Lost { id } => assert!(self.lost.insert(*id), "{id} is lost once"),
-                Event::Changed { .. } | Event::Established { .. } => {}
+                Event::Lost { id } => {
+                    assert!(self.lost.insert(*id), "{id} is lost once");
+                    self.ended(node, *id);
+                }
+                Event::Uncertain { id } => {
+                    self.uncertain += 1;
+                    self.ended(node, *id);
+                }
+                Event::TransferAborted { .. } => self.transfers_aborted += 1,
+                Event::ConfChanged { .. } => self.conf_changes += 1,
+                Event::Changed { .. } | Event::Established { .. } | Event::Fetch { .. } => {}
             }
+        }
+        self.snapshots += u64::from(ready.snapshot.is_some());
+        for entry in &ready.committed_entries {
+            self.proposals.remove(&(node, entry.id));
         }
         for (read, outcome) in &ready.reads {
             let (asked, needed) = self.reads.remove(&read.0).expect("one outcome per read");
@@ -75,6 +113,7 @@ impl Oracle {
                     assert!(*index >= needed, "read {read:?} misses acknowledged entries");
                     assert!(*index <= core.status().applied, "read before apply");
                     self.reads_ready += 1;
+                    self.reads_leased += u64::from(core.lease_until().is_some());
                 }
                 ReadOutcome::Lost => self.reads_lost += 1,
             }
@@ -88,26 +127,34 @@ impl Oracle {
         if core.role() == Role::Leader {
             self.check_leader(node, core.term(), &view);
         }
-        let commit = core.commit().0 as usize;
-        for index in 0..commit {
-            let id = view.get(index).expect("committed entries are in the log").id;
-            match self.committed.get(index) {
+        let newest = view.conf_at(view.last().index);
+        assert_eq!(newest, *core.conf(), "in force is the newest in the log");
+        for index in (view.base.index.0..=core.commit().0).filter(|i| *i > 0) {
+            let id = view.id_at(Index(index)).expect("committed entries are in the log");
+            match self.committed.get(index as usize - 1) {
                 Some((known, _)) => assert_eq!(*known, id, "State Machine Safety"),
-                None => self.commit(id, core.term(), disks),
+                None => self.commit(id, core.term(), core.conf(), disks),
             }
         }
     }
 
-    fn commit(&mut self, id: LogId, term: Term, disks: &[Disk]) {
-        let durable = disks.iter().filter(|d| d.holds(id)).count();
-        assert!(durable > disks.len() / 2, "{id} committed but durable on {durable} only");
+    fn commit(&mut self, id: LogId, term: Term, conf: &ConfState, disks: &[Disk]) {
+        let holds = |n: &NodeId| disks[n.0 as usize - 1].holds(id);
+        for half in [&conf.voters, &conf.voters_outgoing].into_iter().filter(|v| !v.is_empty()) {
+            let durable = half.iter().filter(|n| holds(n)).count();
+            assert!(
+                durable > half.len() / 2,
+                "{id} committed but durable on {durable} of {half:?}"
+            );
+        }
+        assert_eq!(id.index, self.committed().next(), "committed without holes");
         assert!(!self.lost.contains(&id), "{id} was declared lost");
         self.committed.push((id, term));
     }
 
-    fn check_matching(&mut self, view: &[Entry]) {
-        let mut prev = LogId::default();
-        for entry in view {
+    fn check_matching(&mut self, view: &Platter) {
+        let mut prev = view.base;
+        for entry in &view.entries {
             assert_eq!(entry.id.index, prev.index.next(), "a log has no holes");
             let (known_prev, known) =
                 self.entries.entry(entry.id).or_insert_with(|| (prev, entry.clone()));
@@ -116,15 +163,16 @@ impl Oracle {
         }
     }
 
-    fn check_leader(&mut self, node: usize, term: Term, view: &[Entry]) {
+    fn check_leader(&mut self, node: usize, term: Term, view: &Platter) {
         let known = self.leaders.get(&term).copied();
         if let Some(known) = known {
             return assert_eq!(known, node, "Election Safety in term {term}");
         }
         self.leaders.insert(term, node);
         self.elections += 1;
-        for (id, by) in self.committed.iter().filter(|(_, by)| *by < term) {
-            let here = view.get(id.index.0 as usize - 1).map(|e| e.id);
+        let earlier = self.committed.iter().filter(|(_, by)| *by < term);
+        for (id, by) in earlier.filter(|(id, _)| id.index >= view.base.index) {
+            let here = view.id_at(id.index);
             assert_eq!(here, Some(*id), "Leader Completeness: {id} of {by} in {term}");
         }
     }
@@ -151,7 +199,7 @@ impl Oracle {
 fn check_batch(ready: &Ready, handed: HardState) {
     let hard = ready.hard_state;
     let due = hard.is_some_and(|h| (h.term, h.vote) != (handed.term, handed.vote));
-    let due = due || !ready.entries_to_persist.is_empty();
+    let due = due || !ready.entries_to_persist.is_empty() || ready.snapshot.is_some();
     assert_eq!(due, ready.receipt.is_some(), "a batch for a reason");
     assert!(hard.is_none() || due, "no batch for the commit index alone");
 }
@@ -159,7 +207,7 @@ fn check_batch(ready: &Ready, handed: HardState) {
 /// Persist before send: what a message promises is on the sender's disk.
 fn check_durable(to: NodeId, message: &Message, me: NodeId, disk: &Disk) {
     let hard = disk.platter.borrow().hard;
-    let last = Index(disk.platter.borrow().entries.len() as u64);
+    let last = disk.platter.borrow().last().index;
     match message {
         Message::RequestVote(m) => {
             assert!(hard.term > m.term || (hard.term, hard.vote) == (m.term, Some(me)));
@@ -179,6 +227,11 @@ fn check_durable(to: NodeId, message: &Message, me: NodeId, disk: &Disk) {
             }
         }
         Message::HeartbeatReply(m) => assert!(hard.term >= m.term, "an answer's term is durable"),
+        Message::TimeoutNow(m) => assert!(hard.term >= m.term, "a leader's term is durable"),
+        Message::InstallSnapshot(m) => {
+            assert!(hard.term >= m.term, "a leader's term is durable");
+            assert!(disk.holds(m.snapshot.last), "a snapshot is of what is durable");
+        }
         Message::PreVote(_) => {}
         Message::PreVoteReply(m) => assert!(hard.term >= m.term, "an answer's term is durable"),
     }

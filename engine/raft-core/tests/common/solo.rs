@@ -161,7 +161,7 @@ impl Solo {
 
     /// The replica dies with what is not synced, and comes back.
     pub(crate) fn restart(self) -> Self {
-        self.disk.crash(0);
+        self.disk.crash(0, false);
         let config = self.core.config().clone();
         Self::on(config, self.disk)
     }

@@ -103,7 +103,7 @@ fn a_conflict_is_replaced_from_the_first_difference_on() {
     f.step(2, append(3, id(1, 2), 1, &[(3, 3), (3, 4)]));
     assert_eq!(f.take(), [(2, accepted(3, 4))]);
     assert_eq!(f.last(), id(3, 4));
-    let ids: Vec<_> = f.disk.view().iter().map(|e| e.id).collect();
+    let ids: Vec<_> = f.disk.view().entries.iter().map(|e| e.id).collect();
     assert_eq!(ids, [id(1, 1), id(1, 2), id(3, 3), id(3, 4)]);
 }
 
