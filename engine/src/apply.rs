@@ -18,7 +18,8 @@ impl<S: Storage> Shard<S> {
                 last = entry.id;
                 match entry.kind {
                     EntryKind::Normal => self.apply_scratch.push((entry.id, entry.data)),
-                    EntryKind::NoOp => {}
+                    // These concern the replica alone.
+                    EntryKind::NoOp | EntryKind::ConfChange => {}
                 }
             }
             self.apply_run(group, io);

@@ -285,9 +285,8 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
             continue;
         }
         let hard = recovered.groups.remove(&group.id).map(|r| r.hard_state).unwrap_or_default();
-        let mut voters = group.replicas.clone();
-        voters.sort_unstable();
-        let storage = GroupLog::new(wal.reader(), group.id, hard, ConfState { voters });
+        let conf = ConfState::of_voters(group.replicas.iter().copied());
+        let storage = GroupLog::new(wal.reader(), group.id, hard, conf);
         let machine = machines(group.id);
         let members = group.replicas.clone();
         shard.create(group.id, members, core_config(&config, group.id), storage, machine)?;

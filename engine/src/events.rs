@@ -1,7 +1,7 @@
 //! What the cores have to say becomes log lines, counters, leader hints and decisions.
 
 use multi_raft::MultiReady;
-use raft_core::{Event, GroupId, LogId, NodeId, Role, Storage, Term, Tick};
+use raft_core::{Event, GroupId, Index, LogId, NodeId, Role, Storage, Term, Tick};
 
 use crate::shard::{Outlet, Shard};
 
@@ -23,7 +23,28 @@ impl<S: Storage> Shard<S> {
                 // Cut off here is not lost for good: the fate of a write is decided at its place in
                 // the log.
                 Event::Lost { .. } => {}
+                Event::Uncertain { id } => self.lose_track(group, id, io),
+                Event::ConfChanged { index } => {
+                    tracing::warn!(
+                        %group, %index,
+                        "the members of the group change, which this version does not follow: \
+                         nodes that were no replicas at the start are refused"
+                    );
+                }
+                Event::TransferAborted { to } => {
+                    tracing::info!(%group, %to, "leads on: the other node did not take over");
+                }
+                Event::Fetch { from, to } => self.fetch(group, from, to),
             }
+        }
+    }
+
+    /// The log is read at once and needs no fetching: should it ask for it, the core just tries
+    /// again.
+    fn fetch(&mut self, group: GroupId, from: Index, to: Index) {
+        tracing::debug!(%group, %from, %to, "entries are read again");
+        if self.raft.fetched(group).is_err() {
+            tracing::error!(%group, "entries are wanted for a group that is not here");
         }
     }
 
@@ -37,7 +58,7 @@ impl<S: Storage> Shard<S> {
     ) {
         let fate_at = Tick(self.now.0 + self.limits.fate_wait_ticks);
         let last = self.raft.status(group).map(|status| status.last);
-        let Some(replica) = self.replica(group) else { return };
+        let Some(replica) = self.replica(group).filter(|r| !r.stopped) else { return };
         let led = replica.leading;
         replica.leading = role == Role::Leader;
         replica.leader = leader;

@@ -82,7 +82,10 @@ impl<S: Storage> Shard<S> {
                     ProposeError::NotLeader { .. } => {
                         self.park(group, Op::Write(data), to, until, io);
                     }
-                    ProposeError::Busy => self.refuse(to, BUSY_RETRY, io),
+                    // A transfer ends soon, one way or the other.
+                    ProposeError::Busy | ProposeError::Transferring { .. } => {
+                        self.refuse(to, BUSY_RETRY, io);
+                    }
                     ProposeError::TooLarge => self.answer(to, Err(RequestError::TooLarge), io),
                     ProposeError::Stopped => self.answer(to, Err(RequestError::Stopped), io),
                 },
@@ -175,6 +178,15 @@ impl<S: Storage> Shard<S> {
         replica.writes = kept;
         for WaitingWrite { id, reply_to } in given_up {
             self.answer(reply_to, Err(RequestError::Uncertain { id }), io);
+        }
+    }
+
+    /// Whether the entry of this write was committed cannot be told any more.
+    pub(crate) fn lose_track(&mut self, group: GroupId, id: LogId, io: &mut impl Outlet) {
+        let Some(replica) = self.replica(group) else { return };
+        let place = replica.writes.iter().position(|w| w.id == id);
+        if let Some(write) = place.and_then(|place| replica.writes.remove(place)) {
+            self.answer(write.reply_to, Err(RequestError::Uncertain { id }), io);
         }
     }
 

@@ -233,9 +233,38 @@ impl<S: Storage> Shard<S> {
     /// A message from the same group on another node.
     pub(crate) fn step(&mut self, group: GroupId, from: NodeId, message: Message) {
         self.metrics.messages_received.add(1);
+        // The core takes requests of nodes it does not know, as they may have become members; here
+        // the members stay those of the start.
+        if self.replica(group).is_some_and(|r| !r.members.contains(&from)) {
+            self.metrics.peers_refused.add(1);
+            return tracing::debug!(%group, %from, "message of a node without a replica refused");
+        }
+        if let Message::InstallSnapshot(message) = &message {
+            self.metrics.peers_refused.add(1);
+            let last = message.snapshot.last;
+            return tracing::warn!(
+                %group, %from, %last,
+                "a snapshot is refused, this version installs none: the replica stays behind"
+            );
+        }
         if let Err(error) = self.raft.step(group, from, message) {
             self.metrics.peers_refused.add(1);
             tracing::debug!(%group, %from, %error, "message refused");
+        }
+    }
+
+    /// Stops the replicas that want a snapshot installed, which this version cannot. What belongs
+    /// to the snapshot is not persisted without it, and the core never hears that it was.
+    fn refuse_snapshots(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) {
+        for (group, snapshot) in ready.snapshots.drain(..) {
+            let last = snapshot.last;
+            tracing::error!(%group, %last, "the replica stops: it cannot install a snapshot");
+            if self.raft.stop(group).is_err() {
+                tracing::error!(%group, "a snapshot for a group that is not here");
+            }
+            self.stop_replica(group, io);
+            ready.hard_states.retain(|(of, _)| *of != group);
+            ready.entries_to_persist.retain(|(of, _)| *of != group);
         }
     }
 
@@ -275,6 +304,7 @@ impl<S: Storage> Shard<S> {
                 break;
             }
             self.send(&mut ready, io);
+            self.refuse_snapshots(&mut ready, io);
             if !self.persist(&mut ready, io) {
                 self.fail(io);
                 more = false;

@@ -6,7 +6,8 @@ use raft_core::{
 };
 use wal::LogReader;
 
-/// The durable log of one group, in the WAL of its shard.
+/// The durable log of one group, in the WAL of its shard. It is read at once, so nothing is ever
+/// pending.
 #[derive(Debug)]
 pub(crate) struct GroupLog {
     reader: LogReader,
@@ -37,6 +38,10 @@ impl Storage for GroupLog {
         self.reader.entries(self.group, from, to, bytes_max, out)
     }
 
+    fn conf_entries(&self, from: Index, out: &mut Vec<Entry>) -> Result<(), StorageError> {
+        self.reader.conf_entries(self.group, from, out)
+    }
+
     fn term_at(&self, index: Index) -> Result<Term, StorageError> {
         self.reader.term_at(self.group, index)
     }
@@ -50,6 +55,7 @@ impl Storage for GroupLog {
     }
 
     fn snapshot_meta(&self) -> SnapshotMeta {
-        SnapshotMeta { conf: self.conf.clone(), ..SnapshotMeta::default() }
+        // There is none: the log goes back to the first entry.
+        SnapshotMeta::default()
     }
 }

@@ -1,6 +1,7 @@
 //! Three shards in one thread, with a network and logs made up: what callers are told, and when.
 
 mod cluster;
+mod members;
 
 use super::*;
 use cluster::{Cluster, GROUP, Member};

@@ -1,6 +1,6 @@
 //! The made-up world of the shard's tests: three nodes, their logs and the network between them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -14,12 +14,22 @@ use raft_core::{ConfState, Index, InitialState, SnapshotMeta, StorageError, Term
 pub(super) const GROUP: GroupId = GroupId(1);
 
 #[derive(Clone, Default)]
-pub(super) struct MemLog(Rc<RefCell<(HardState, Vec<Entry>)>>);
+pub(super) struct MemLog {
+    stored: Rc<RefCell<(HardState, Vec<Entry>)>>,
+    /// How many reads of entries find them not fetched yet.
+    pub(super) pending: Rc<Cell<u32>>,
+}
+
+impl MemLog {
+    pub(super) fn hard_state(&self) -> HardState {
+        self.stored.borrow().0
+    }
+}
 
 impl Storage for MemLog {
     fn initial_state(&self) -> Result<InitialState, StorageError> {
-        let voters = vec![NodeId(1), NodeId(2), NodeId(3)];
-        Ok(InitialState { hard: self.0.borrow().0, conf: ConfState { voters } })
+        let conf = ConfState::of_voters((1..=3).map(NodeId));
+        Ok(InitialState { hard: self.hard_state(), conf })
     }
     fn entries(
         &self,
@@ -28,7 +38,11 @@ impl Storage for MemLog {
         _: usize,
         out: &mut Vec<Entry>,
     ) -> Result<(), StorageError> {
-        let log = &self.0.borrow().1;
+        if let Some(fewer) = self.pending.get().checked_sub(1) {
+            self.pending.set(fewer);
+            return Err(StorageError::Pending);
+        }
+        let log = &self.stored.borrow().1;
         out.extend_from_slice(&log[from.0 as usize - 1..to.0 as usize - 1]);
         Ok(())
     }
@@ -36,14 +50,14 @@ impl Storage for MemLog {
         if index == Index(0) {
             return Ok(Term(0));
         }
-        let log = &self.0.borrow().1;
+        let log = &self.stored.borrow().1;
         log.get(index.0 as usize - 1).map(|e| e.id.term).ok_or(StorageError::Unavailable)
     }
     fn first_index(&self) -> Index {
         Index(1)
     }
     fn last_index(&self) -> Index {
-        Index(self.0.borrow().1.len() as u64)
+        Index(self.stored.borrow().1.len() as u64)
     }
     fn snapshot_meta(&self) -> SnapshotMeta {
         SnapshotMeta::default()
@@ -95,7 +109,7 @@ impl Outlet for World {
         if self.log_is_full {
             return Persisted::Later;
         }
-        let mut log = self.log.0.borrow_mut();
+        let mut log = self.log.stored.borrow_mut();
         if let Some(hard) = hard_state {
             log.0 = hard;
         }
@@ -128,37 +142,41 @@ pub(super) struct Cluster {
     pub(super) now: u64,
 }
 
-impl Cluster {
-    pub(super) fn new() -> Self {
-        let nodes: Vec<NodeSpec> = (1..=3)
-            .map(|id| NodeSpec {
-                id: NodeId(id),
-                peer_addr: "127.0.0.1:1".parse().unwrap(),
-                client_addr: None,
-            })
-            .collect();
+impl Member {
+    /// A node that finds this log on its disk.
+    fn new(id: u64, log: MemLog) -> Self {
+        let nodes = (1..=3).map(|id| NodeSpec {
+            id: NodeId(id),
+            peer_addr: "127.0.0.1:1".parse().unwrap(),
+            client_addr: None,
+        });
         let replicas = vec![NodeId(1), NodeId(2), NodeId(3)];
         let groups = vec![GroupSpec { id: GROUP, replicas: replicas.clone() }];
         let limits =
             ShardLimits { leaderless_wait_ticks: 70, fate_wait_ticks: 200, requests_max: 100 };
-        let member = |id| {
-            let view = NodeView::new(
-                NodeId(id),
-                1,
-                nodes.clone(),
-                groups.clone(),
-                1,
-                std::time::Duration::ZERO,
-            );
-            (1..=3).for_each(|node| view.note_connected(NodeId(node), true));
-            let mut shard = Shard::new(0, limits, Arc::new(view));
-            let (world, journal) = (World::default(), Rc::default());
-            let machine = Box::new(Journal(Rc::clone(&journal)));
-            let config = Config::new(NodeId(id));
-            shard.create(GROUP, replicas.clone(), config, world.log.clone(), machine).unwrap();
-            Member { shard, world, journal }
-        };
+        let synced = std::time::Duration::ZERO;
+        let view = NodeView::new(NodeId(id), 1, nodes.collect(), groups, 1, synced);
+        (1..=3).for_each(|node| view.note_connected(NodeId(node), true));
+        let mut shard = Shard::new(0, limits, Arc::new(view));
+        let (world, journal) = (World { log, ..World::default() }, Rc::default());
+        let machine = Box::new(Journal(Rc::clone(&journal)));
+        let config = Config::new(NodeId(id));
+        shard.create(GROUP, replicas, config, world.log.clone(), machine).unwrap();
+        Self { shard, world, journal }
+    }
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        let member = |id| Member::new(id, MemLog::default());
         Self { members: (1..=3).map(member).collect(), cut_off: None, now: 0 }
+    }
+
+    /// The node dies and comes back with what its log holds.
+    pub(super) fn restart(&mut self, place: usize) {
+        let log = self.members[place].world.log.clone();
+        self.members[place] = Member::new(place as u64 + 1, log);
+        self.members[place].shard.advance_to(Tick(self.now));
     }
 
     /// A cluster in which node 1 leads.
