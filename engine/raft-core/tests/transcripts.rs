@@ -94,8 +94,8 @@ fn nonsense_is_refused_and_does_no_harm() {
         transfer-leadership nothing";
     const WORDS: &str = "1 2 3 4 9 0 -1 18446744073709551616 99999999999 x voters=(1,2,3) \
         voters=(1,2 learners=(4) index=10 term=0 term=7 timeout=5 timeout=0 from=1 to=2 to=9 \
-        drop=(2) type=AppendEntries type=MsgVote type=x count=1 keep=true v4 l3 r1 r2 u2 v0 v leave \
-        v1=true transition=explicit transition=implicit pre-vote=true check-quorum=true \
+        drop=(2) type=AppendEntries type=MsgVote type=x count=1 keep=true v4 l3 r1 r2 u2 v0 v \
+        leave v1=true transition=explicit transition=implicit pre-vote=true check-quorum=true \
         async-storage-writes=true max-inflight=1 max-inflight=0 lease=2 lease=9 all writes=1 \
         torn=true status=moving = () ( ) ==";
     let (names, words): (Vec<_>, Vec<_>) =

@@ -8,8 +8,8 @@ use raft_core::{
     StorageError, Term,
 };
 
-/// What a restart does not take: term, vote and commit, the log after `base`, and the state machine,
-/// which is its own newest snapshot.
+/// What a restart does not take: term, vote and commit, the log after `base`, and the state
+/// machine, which is its own newest snapshot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Platter {
     pub(crate) hard: HardState,

@@ -4,7 +4,7 @@
 pub(crate) const HELP: &str = r#"
 COMMANDS
 A line is a command; # begins a comment. N, A and B are nodes; nodes get the ids 1, 2, 3, ..
-In a script with expected outputs (a command, ----, the output, an empty line) these are passed over.
+Expected outputs in a script (a command, ----, the output, an empty line) are passed over.
 
 add-nodes COUNT [voters=(1,2,3)] [learners=(4)] [index=I] [term=T] [content=..] [options]
     New nodes that know these members. With index=I the group has a past: everything up to T/I (T is
@@ -29,8 +29,8 @@ tick-election N                 an election timeout, tick-heartbeat N a heartbea
 set-randomized-election-timeout N timeout=T
     The next campaign is T ticks from now, and T ticks after whatever resets the timer later.
     T=0 goes back to random timeouts. Leases may defer a campaign further.
-process-ready N..               takes the outputs: sends what may leave, persists, applies, and goes on
-                                until there are none; with async-storage-writes takes them once,
+process-ready N..               takes the outputs: sends what may leave, persists, applies, and goes
+                                on until there are none; with async-storage-writes takes them once,
                                 sends, and leaves the rest to the next two commands
 process-append N.. [all]        the oldest batch (all) is durable and its receipt goes back
 process-apply N.. [all]         the oldest entries handed out (all) are applied

@@ -11,7 +11,8 @@ use super::node::Node;
 #[derive(Debug, Default)]
 pub(crate) struct Laws {
     leaders: BTreeMap<Term, u64>,
-    applied: BTreeMap<Index, Entry>,
+    /// With the lowest term in which it was seen to be committed.
+    applied: BTreeMap<Index, (Entry, Term)>,
     told: BTreeSet<String>,
 }
 
@@ -26,11 +27,14 @@ impl Laws {
                     broken
                         .push(format!("Election Safety: {other} and {} lead term {term}", node.id));
                 }
-                broken.extend(self.incomplete(node));
+                broken.extend(self.incomplete(node, *term));
             }
         }
         for entry in &ready.committed_entries {
-            let first = self.applied.entry(entry.id.index).or_insert_with(|| entry.clone());
+            let now = node.core.term();
+            let applied = self.applied.entry(entry.id.index);
+            let (first, term) = applied.or_insert_with(|| (entry.clone(), now));
+            *term = now.min(*term);
             if first != entry {
                 broken.push(format!(
                     "State Machine Safety: {} was applied, {} applies {}",
@@ -41,13 +45,13 @@ impl Laws {
         self.new_ones(broken)
     }
 
-    /// Which committed entry a new leader lacks.
-    fn incomplete(&self, node: &Node) -> Option<String> {
+    /// Which entry, committed in an earlier term, the new leader of this term lacks.
+    fn incomplete(&self, node: &Node, term: Term) -> Option<String> {
         let base = node.disk.0.borrow().machine.last.index;
-        let mut committed = self.applied.values().filter(|e| e.id.index > base);
-        let lacks = |e: &&Entry| node.core.term_at(e.id.index) != Some(e.id.term);
-        let lacking = committed.find(lacks)?;
-        Some(format!("Leader Completeness: {} leads without {}", node.id, lacking.id))
+        let earlier = self.applied.values().filter(|(_, seen)| *seen < term);
+        let mut committed = earlier.map(|(e, _)| e.id).filter(|id| id.index > base);
+        let lacking = committed.find(|id| node.core.term_at(id.index) != Some(id.term))?;
+        Some(format!("Leader Completeness: {} leads without {lacking}", node.id))
     }
 
     /// Compares all logs. Returns what is broken.
