@@ -78,8 +78,8 @@ impl MultiReady {
         }
         self.hard_states.extend(ready.hard_state.take().map(|hard| (group, hard)));
         self.snapshots.extend(ready.snapshot.take().map(|snapshot| (group, snapshot)));
-        self.entries_to_persist.extend(ready.entries_to_persist.drain(..).map(|e| (group, e)));
-        self.committed_entries.extend(ready.committed_entries.drain(..).map(|e| (group, e)));
+        self.entries_to_persist.extend(ready.entries_to_persist.iter().map(|e| (group, e.clone())));
+        self.committed_entries.extend(ready.committed_entries.iter().map(|e| (group, e.clone())));
         self.reads.extend(ready.reads.drain(..).map(|(id, outcome)| (group, id, outcome)));
         self.events.extend(ready.events.drain(..).map(|event| (group, event)));
     }

@@ -64,7 +64,7 @@ impl Config {
             snapshot_timeout_ticks: 6000,
             uncommitted_bytes_max: 4 << 20,
             committed_bytes_max: 4 << 20,
-            log_cache_bytes_max: 1 << 20,
+            log_cache_bytes_max: 256 << 10,
         }
     }
 

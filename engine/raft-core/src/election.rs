@@ -20,8 +20,19 @@ impl<S: Storage> RaftCore<S> {
             return self.timers.stop(Timer::Election);
         }
         let base = self.config.election_timeout_ticks;
-        let ticks = base + self.rng.below(base);
-        self.timers.set(Timer::Election, self.timers.after(ticks));
+        self.patience = base + self.rng.below(base);
+        self.timers.set(Timer::Election, self.timers.after(self.patience));
+    }
+
+    /// Whether the leader was heard since the time of the election was set: then it is set anew.
+    /// A message of the leader itself does not touch the timer, so that it costs nothing.
+    pub(crate) fn waits_on(&mut self) -> bool {
+        let until = Tick(self.leader_heard.0.saturating_add(self.patience));
+        let waits = self.leader.is_some() && until > self.timers.now();
+        if waits {
+            self.timers.set(Timer::Election, until);
+        }
+        waits
     }
 
     /// Whether a leader was heard within the shortest election timeout: then no vote is given

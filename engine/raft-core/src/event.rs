@@ -29,8 +29,9 @@ pub enum Event {
         /// The entry.
         id: LogId,
     },
-    /// A snapshot was installed over the place of a proposal made here: whether it was committed
-    /// cannot be told any more. It may have been applied.
+    /// A snapshot was installed over the place of a proposal made here, or this leader was removed
+    /// from the group before it knew: whether it was committed cannot be told any more. It may have
+    /// been applied.
     Uncertain {
         /// The entry.
         id: LogId,

@@ -1,9 +1,10 @@
 //! What a follower does with entries and heartbeats (thesis 3.5).
 
 use crate::conf_change::ConfState;
-use crate::entry::EntryKind;
+use crate::entry::{Entry, EntryKind};
 use crate::event::Fault;
 use crate::ids::{Index, NodeId};
+use crate::log::Entries;
 use crate::message::{
     AppendEntries, AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, Message,
 };
@@ -22,7 +23,6 @@ impl<S: Storage> RaftCore<S> {
             self.become_follower(self.term, Some(from));
         } else {
             self.leader_heard = self.timers.now();
-            self.reset_election_timer();
         }
         self.quiet_until = self.timers.after(self.config.election_timeout_ticks);
         true
@@ -48,7 +48,7 @@ impl<S: Storage> RaftCore<S> {
             }
         }
         let end = Index(prev.index.0 + m.entries.len() as u64);
-        if !self.take_entries(m.entries) {
+        if !self.take_entries(prev.index, m.entries) {
             return;
         }
         // A delayed message that ends below commit is answered with commit: equal up to there.
@@ -61,42 +61,57 @@ impl<S: Storage> RaftCore<S> {
 
     /// Appends what the log lacks; the first entry that differs replaces the rest of the log. What
     /// is already there stays: a delayed message never shortens a log. Returns whether to go on.
-    fn take_entries(&mut self, entries: alloc::vec::Vec<crate::entry::Entry>) -> bool {
-        let (mut appending, mut conf_changed) = (false, false);
-        for entry in entries {
-            let index = entry.id.index;
-            if !appending {
-                let here = self.log.term_at(index);
-                if here == Some(entry.id.term) {
-                    continue;
-                }
-                if index <= self.log.commit {
-                    if here.is_none() {
-                        continue;
-                    }
-                    self.stop(Fault::CommittedConflict { index });
-                    return false;
-                }
-                if here.is_some() {
-                    assert!(self.role != Role::Leader, "Leader Append-Only (thesis figure 3.2)");
-                    self.log.truncate(index);
-                    self.persist.truncate(index);
-                    conf_changed |= self.conf.truncate(index);
-                }
-                appending = true;
-            }
-            if entry.kind == EntryKind::ConfChange {
+    fn take_entries(&mut self, prev: Index, entries: Entries) -> bool {
+        let lacking = if prev == self.log.last_index() { Some(0) } else { self.compare(&entries) };
+        let Some(from) = lacking else {
+            return false;
+        };
+        let lacking = if from == 0 { entries } else { entries.part(from, entries.len()) };
+        let Some(first) = lacking.first().map(|e| e.id.index) else {
+            return true;
+        };
+        let mut conf_changed = false;
+        if first <= self.log.last_index() {
+            assert!(self.role != Role::Leader, "Leader Append-Only (thesis figure 3.2)");
+            self.log.truncate(first);
+            self.persist.truncate(first);
+            conf_changed = self.conf.truncate(first);
+        }
+        if lacking.may_have_conf() {
+            for entry in lacking.iter().filter(|e| e.kind == EntryKind::ConfChange) {
                 // What cannot be read was refused before anything changed.
                 let conf = ConfState::decode(&entry.data).unwrap_or_default();
-                self.conf.push(index, conf);
+                self.conf.push(entry.id.index, conf);
                 conf_changed = true;
             }
-            self.log.append(entry);
         }
+        self.log.append_all(lacking);
         if conf_changed {
             self.activate_conf();
         }
         true
+    }
+
+    /// How many of the entries the log has already. `None` if they contradict what is committed
+    /// here: then the replica has stopped.
+    fn compare(&mut self, entries: &[Entry]) -> Option<usize> {
+        for (place, entry) in entries.iter().enumerate() {
+            let index = entry.id.index;
+            let here = self.log.term_at(index);
+            if here == Some(entry.id.term) {
+                continue;
+            }
+            // Below the base nothing is left to compare: it is committed, and equal.
+            if index <= self.log.commit && here.is_none() {
+                continue;
+            }
+            if index <= self.log.commit {
+                self.stop(Fault::CommittedConflict { index });
+                return None;
+            }
+            return Some(place);
+        }
+        Some(entries.len())
     }
 
     fn reject(&mut self, from: NodeId, m: &AppendEntries) {

@@ -36,7 +36,6 @@ pub(crate) struct Leadership {
     pub(crate) heartbeat_due: bool,
     /// Followers that do not know the commit index are told with the next poll.
     pub(crate) notice_due: bool,
-    scratch: Vec<u64>,
 }
 
 impl<S: Storage> RaftCore<S> {
@@ -75,10 +74,10 @@ impl<S: Storage> RaftCore<S> {
     }
 
     /// The largest value that a majority has reached, this replica's own being `own`.
-    pub(crate) fn reached(&mut self, own: u64, value: impl Fn(&Progress) -> u64) -> u64 {
+    pub(crate) fn reached(&self, own: u64, value: impl Fn(&Progress) -> u64) -> u64 {
         let (progress, me) = (&self.lead.progress, self.position);
         let value = |p: usize| if Some(p) == me { own } else { value(&progress[p]) };
-        self.members.reached(&mut self.lead.scratch, value)
+        self.members.reached(value)
     }
 
     /// Whether this is a leader that has committed an entry of its own term: only then does its
@@ -131,11 +130,18 @@ impl<S: Storage> RaftCore<S> {
                 self.lead.sends_due = true;
                 if progress.accepted(matched, self.log.base().index) {
                     self.hand_over();
-                    self.count_commit();
+                    if matched > self.log.commit {
+                        self.count_commit();
+                    }
                 }
             }
             AppendOutcome::Rejected { prev, hint, .. } => {
-                let resume = self.log.last_at_or_below(hint.index, hint.term).index;
+                // Below the base nothing can be compared: there only a snapshot helps.
+                let resume = if hint.index < self.log.base().index {
+                    hint.index
+                } else {
+                    self.log.last_at_or_below(hint.index, hint.term).index
+                };
                 self.lead.sends_due |= progress.rejected(prev, resume);
             }
             AppendOutcome::Stale => {}
@@ -167,7 +173,7 @@ impl<S: Storage> RaftCore<S> {
         }
         // An entry not yet committed is not yet applied, so it is still in memory.
         let first = old.next().max(self.lead.start);
-        let freed = self.log.cached_bytes(first, index);
+        let freed = self.log.payload(first, index);
         self.lead.uncommitted_bytes = self.lead.uncommitted_bytes.saturating_sub(freed);
         self.advance_commit(index);
         if old < self.lead.start {

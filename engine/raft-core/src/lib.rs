@@ -68,6 +68,7 @@ pub use crate::error::{
 };
 pub use crate::event::{Event, Fault};
 pub use crate::ids::{GroupId, Index, LogId, NodeId, Term, Tick};
+pub use crate::log::{Entries, EntryParts};
 pub use crate::message::{
     AppendEntries, AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, InstallSnapshot,
     Message, PreVote, PreVoteReply, RequestVote, RequestVoteReply, TimeoutNow,

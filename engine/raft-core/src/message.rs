@@ -3,10 +3,10 @@
 //! A message does not say from whom or to whom: the transport knows, and the host passes the sender
 //! to [`crate::RaftCore::handle_message`].
 
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 
-use crate::entry::Entry;
 use crate::ids::{Index, LogId, Term};
+use crate::log::Entries;
 use crate::storage::SnapshotMeta;
 
 /// Every message of the protocol.
@@ -85,7 +85,7 @@ pub struct AppendEntries {
     /// The leader's commit index.
     pub commit: Index,
     /// Consecutive entries from `prev.index + 1`; empty for a probe.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// The answer to an [`AppendEntries`]. An acceptance leaves only after the entries are durable.
@@ -157,7 +157,7 @@ pub struct InstallSnapshot {
     /// The leader's term.
     pub term: Term,
     /// What the snapshot stands for.
-    pub snapshot: SnapshotMeta,
+    pub snapshot: Box<SnapshotMeta>,
 }
 
 impl Message {

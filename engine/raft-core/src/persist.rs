@@ -90,6 +90,10 @@ impl Persist {
             return None;
         }
         // Sorted, oldest batch first; gates of one batch open in the order they were closed.
+        if self.gates.back().is_none_or(|(last, _)| *last <= seq) {
+            self.gates.push_back((seq, gated));
+            return None;
+        }
         let at = self.gates.iter().rposition(|(s, _)| *s <= seq).map_or(0, |i| i + 1);
         self.gates.insert(at, (seq, gated));
         None

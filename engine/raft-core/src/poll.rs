@@ -44,9 +44,11 @@ impl<S: Storage> RaftCore<S> {
     pub fn poll_ready(&mut self, out: &mut Ready) {
         out.clear();
         if !self.stopped {
-            self.start_read_round();
-            self.send_heartbeats();
-            self.send_appends();
+            if self.role == Role::Leader {
+                self.start_read_round();
+                self.send_heartbeats();
+                self.send_appends();
+            }
             self.hand_out_committed(out);
         }
         // Reading the log may have stopped the replica: then nothing of it may be relied on.
@@ -55,9 +57,15 @@ impl<S: Storage> RaftCore<S> {
         } else {
             self.hand_out_batch(out);
         }
-        self.reads.deliver(self.log.applied, &mut out.reads);
-        out.messages.append(&mut self.outbox);
-        out.events.append(&mut self.events);
+        if self.reads.has_outcome(self.log.applied) {
+            self.reads.deliver(self.log.applied, &mut out.reads);
+        }
+        if !self.outbox.is_empty() {
+            out.messages.append(&mut self.outbox);
+        }
+        if !self.events.is_empty() {
+            out.events.append(&mut self.events);
+        }
     }
 
     fn hand_out_committed(&mut self, out: &mut Ready) {
@@ -67,7 +75,7 @@ impl<S: Storage> RaftCore<S> {
         let (from, to) = (self.log.delivered.next(), self.log.appliable());
         let bytes_max = self.config.committed_bytes_max;
         let entries = &mut out.committed_entries;
-        match self.log.read(&self.storage, from, to, bytes_max, entries) {
+        match self.log.take_committed(&self.storage, from, to, bytes_max, entries) {
             Ok(()) => {
                 if let Some(last) = entries.last() {
                     self.log.delivered = last.id.index;

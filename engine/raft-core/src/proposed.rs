@@ -22,11 +22,16 @@ struct Run {
 pub(crate) struct Proposed(Vec<Run>);
 
 impl Proposed {
+    #[inline]
     pub(crate) fn note(&mut self, id: LogId) {
         match self.0.last_mut() {
             Some(run) if run.term == id.term && run.last.next() == id.index => run.last = id.index,
             _ => self.0.push(Run { term: id.term, first: id.index, last: id.index }),
         }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The commit index rose from `old` to `new`: reports every proposal in whose place something
@@ -40,9 +45,6 @@ impl Proposed {
         term_at: impl Fn(Index) -> Option<Term>,
         mut lost: impl FnMut(LogId),
     ) {
-        if self.0.is_empty() {
-            return;
-        }
         let newest = term_at(new);
         for run in &mut self.0 {
             let over = newest.is_some_and(|term| term > run.term);
@@ -61,6 +63,16 @@ impl Proposed {
             }
         }
         self.0.retain(|run| run.last > delivered && run.last >= run.first);
+    }
+
+    /// Reports every proposal beyond `commit`, whose fate will not be learned.
+    pub(crate) fn abandon(&mut self, commit: Index, mut uncertain: impl FnMut(LogId)) {
+        for run in &mut self.0 {
+            let from = run.first.max(commit.next());
+            (from.0..=run.last.0).for_each(|i| uncertain(LogId::new(run.term, Index(i))));
+            run.last = run.last.min(commit);
+        }
+        self.0.retain(|run| run.last >= run.first);
     }
 
     /// The log gives way to a snapshot that ends at `last`: reports what became of every proposal,

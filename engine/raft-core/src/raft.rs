@@ -47,6 +47,8 @@ pub struct RaftCore<S: Storage> {
     pub(crate) leader: Option<NodeId>,
     /// When the leader was heard last; meaningless without one.
     pub(crate) leader_heard: Tick,
+    /// For how long it may be silent: drawn anew for every wait.
+    pub(crate) patience: u64,
     /// Until when a leader's lease may rest on this replica, if leases are on.
     pub(crate) quiet_until: Tick,
     pub(crate) log: Log,
@@ -113,6 +115,7 @@ impl<S: Storage> RaftCore<S> {
             role: Role::Follower,
             leader: None,
             leader_heard: Tick(0),
+            patience: 0,
             quiet_until,
             log,
             persist: Persist::new(hard),
@@ -149,7 +152,7 @@ impl<S: Storage> RaftCore<S> {
         self.timers.advance(now);
         if self.role == Role::Leader {
             self.lead_on();
-        } else if self.timers.fire(Timer::Election) {
+        } else if self.timers.fire(Timer::Election) && !self.waits_on() {
             self.start_election();
         }
         self.settle();
@@ -212,7 +215,8 @@ impl<S: Storage> RaftCore<S> {
         self.lead.uncommitted_bytes += data.len();
         let id = self.append_own(EntryKind::Normal, data);
         self.proposed.note(id);
-        self.settle();
+        #[cfg(debug_assertions)]
+        self.check_laws();
         Ok(id)
     }
 
@@ -251,7 +255,7 @@ impl<S: Storage> RaftCore<S> {
         self.finish_install(seq);
         if durable > self.log.durable {
             self.log.durable = durable;
-            self.log.evict();
+            self.evict();
         }
         while let Some(gated) = self.persist.open_gate() {
             match gated {
@@ -259,7 +263,7 @@ impl<S: Storage> RaftCore<S> {
                 Gated::OwnVote(term) => self.own_vote_durable(term),
             }
         }
-        if self.role == Role::Leader {
+        if self.role == Role::Leader && self.log.durable > self.log.commit {
             self.count_commit();
         }
         self.settle();
@@ -280,7 +284,7 @@ impl<S: Storage> RaftCore<S> {
             self.advance_commit(index);
             self.log.delivered = self.log.delivered.max(index);
             self.log.applied = index;
-            self.log.evict();
+            self.evict();
         }
         self.settle();
     }
@@ -405,6 +409,9 @@ impl<S: Storage> RaftCore<S> {
         if self.conf.newest_index() > old && !self.is_electable() {
             self.timers.stop(Timer::Election);
         }
+        if self.proposed.is_empty() {
+            return;
+        }
         let (log, events) = (&self.log, &mut self.events);
         self.proposed.committed(
             old,
@@ -415,7 +422,12 @@ impl<S: Storage> RaftCore<S> {
         );
     }
 
+    fn evict(&mut self) {
+        self.log.evict(self.role == Role::Leader);
+    }
+
     /// Appends an entry of the own term to the own log.
+    #[inline(always)]
     pub(crate) fn append_own(&mut self, kind: EntryKind, data: Bytes) -> LogId {
         let id = LogId::new(self.term, self.log.last_index().next());
         self.log.append(Entry { id, kind, data });
@@ -458,6 +470,7 @@ impl<S: Storage> RaftCore<S> {
     }
 
     /// The end of every input: say what changed, and in debug builds check the laws.
+    #[inline]
     pub(crate) fn settle(&mut self) {
         let now = (self.role, self.term, self.leader);
         if now != self.noted {

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use crate::entry::Entry;
 use crate::event::Event;
 use crate::ids::{Index, NodeId};
+use crate::log::EntryParts;
 use crate::message::Message;
 use crate::state::HardState;
 use crate::storage::SnapshotMeta;
@@ -19,7 +19,7 @@ pub struct Ready {
     pub hard_state: Option<HardState>,
     /// Entries to persist, in order. The first one also truncates: whatever the log holds at its
     /// index and beyond is gone.
-    pub entries_to_persist: Vec<Entry>,
+    pub entries_to_persist: EntryParts,
     /// A snapshot to install before the entries.
     pub snapshot: Option<SnapshotMeta>,
     /// To be handed back when the hard state, the snapshot and the entries above are durable.
@@ -27,7 +27,7 @@ pub struct Ready {
     pub receipt: Option<Receipt>,
     /// Entries to apply to the state machine, in order, each exactly once, all of them durable
     /// here. A [`crate::EntryKind::NoOp`] changes nothing but counts in [`Applied`].
-    pub committed_entries: Vec<Entry>,
+    pub committed_entries: EntryParts,
     /// Reads that became safe, or failed.
     pub reads: Vec<(ReadId, ReadOutcome)>,
     /// What happened, for logs, metrics and callers.

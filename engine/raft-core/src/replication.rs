@@ -1,9 +1,8 @@
-//! Which entries leave for which follower (thesis 3.5, 10.2.1).
-
-use alloc::vec::Vec;
+//! Which entries leave for which follower (thesis 3.5, 10.2.2).
 
 use crate::event::{Event, Fault};
 use crate::ids::LogId;
+use crate::log::Entries;
 use crate::message::{AppendEntries, Message};
 use crate::progress::ProgressState;
 use crate::raft::RaftCore;
@@ -53,12 +52,11 @@ impl<S: Storage> RaftCore<S> {
         let Some(prev_term) = self.log.term_at(prev) else {
             return self.send_snapshot(position);
         };
-        let mut entries = Vec::new();
+        let mut entries = Entries::default();
         if with_entries {
             let (last, bytes_max) = (self.log.last_index(), self.config.message_bytes_max);
-            let read = self.log.read(&self.storage, next, last, bytes_max, &mut entries);
-            match read {
-                Ok(()) => {}
+            match self.log.read(&self.storage, next, last, bytes_max) {
+                Ok(read) => entries = read,
                 Err(StorageError::Pending) => {
                     self.lead.progress[position].fetching = true;
                     self.events.push(Event::Fetch { from: next, to: last });
@@ -75,8 +73,7 @@ impl<S: Storage> RaftCore<S> {
             }
         }
         let progress = &mut self.lead.progress[position];
-        let bytes = entries.iter().map(|e| e.data.len()).sum();
-        progress.sent(entries.last().map(|e| e.id.index), bytes);
+        progress.sent(entries.last().map(|e| e.id.index), entries.payload_bytes());
         progress.told_commit = self.log.commit;
         let message = Message::AppendEntries(AppendEntries {
             term: self.term,

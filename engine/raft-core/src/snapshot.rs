@@ -1,5 +1,7 @@
 //! Followers whose log starts too late (thesis chapter 5): what is sent, what is installed.
 
+use alloc::boxed::Box;
+
 use crate::conf_change::ConfHistory;
 use crate::event::Fault;
 use crate::ids::{Index, NodeId, Tick};
@@ -91,7 +93,7 @@ impl<S: Storage> RaftCore<S> {
         let until = self.timers.after(self.config.snapshot_timeout_ticks);
         progress.sent_snapshot(last, until);
         self.timers.set_earlier(Timer::Snapshot, until);
-        let message = InstallSnapshot { term: self.term, snapshot };
+        let message = InstallSnapshot { term: self.term, snapshot: Box::new(snapshot) };
         self.outbox.push((self.members.id(position), Message::InstallSnapshot(message)));
         true
     }
@@ -126,7 +128,7 @@ impl<S: Storage> RaftCore<S> {
                 // The log has it all: nothing to install, and entries beyond it stay.
                 self.advance_commit(last.index);
             } else {
-                self.install(m.snapshot);
+                self.install(*m.snapshot);
             }
         } else if self.log.term_at(last.index).is_some_and(|term| term != last.term) {
             return self.stop(Fault::CommittedConflict { index: last.index });

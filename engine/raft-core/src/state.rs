@@ -57,7 +57,7 @@ pub struct Status {
     pub transfer: Option<NodeId>,
 }
 
-/// How a leader sends entries to a follower (thesis 3.5, 5.1, 10.2.1).
+/// How a leader sends entries to a follower (thesis 3.5, 5.1, 10.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerState {
     /// Looking for where the logs depart: one message at a time.

@@ -119,7 +119,8 @@ const fn is_of_leader(message: &Message) -> bool {
 /// Whether every configuration among the entries can be read.
 fn are_confs_sound(m: &AppendEntries) -> bool {
     let mut confs = m.entries.iter().filter(|e| e.kind == EntryKind::ConfChange);
-    confs.all(|e| ConfState::decode(&e.data).is_some_and(|conf| !conf.voters.is_empty()))
+    !m.entries.may_have_conf()
+        || confs.all(|e| ConfState::decode(&e.data).is_some_and(|conf| !conf.voters.is_empty()))
 }
 
 fn is_snapshot_sound(snapshot: &SnapshotMeta, term: Term) -> bool {
@@ -134,15 +135,16 @@ fn is_snapshot_sound(snapshot: &SnapshotMeta, term: Term) -> bool {
 /// Whether the entries follow `prev` and each other, in terms that can be (thesis 3.5, Log
 /// Matching).
 fn is_consecutive(m: &AppendEntries) -> bool {
-    let mut prev = m.prev;
+    let prev = m.prev;
     let bounded = prev.index.0 < INDEX_END && m.entries.len() as u64 + prev.index.0 < INDEX_END;
     let based = (prev.index.0 == 0) == (prev.term == Term(0));
-    bounded
-        && based
-        && prev.term <= m.term
-        && m.entries.iter().all(|e| {
-            let follows = e.id.index == prev.index.next() && e.id.term >= prev.term;
-            prev = e.id;
-            follows && e.id.term > Term(0) && e.id.term <= m.term
-        })
+    let follows = match (m.entries.first(), m.entries.last()) {
+        (Some(first), Some(last)) => {
+            let first = first.id;
+            let begins = first.index == prev.index.next() && first.term >= prev.term;
+            begins && first.term > Term(0) && last.id.term <= m.term
+        }
+        _ => true,
+    };
+    bounded && based && prev.term <= m.term && follows && m.entries.are_consecutive()
 }

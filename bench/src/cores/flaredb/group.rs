@@ -50,7 +50,9 @@ impl Replica {
             for (to, message) in self.ready.messages.drain(..) {
                 inboxes[to.0 as usize - 1].push((NODES[at], message));
             }
-            self.core.storage().append(&mut self.ready.entries_to_persist);
+            for part in self.ready.entries_to_persist.parts() {
+                self.core.storage().append(part);
+            }
             P::enter(part(at));
             if let Some(receipt) = self.ready.receipt.take() {
                 self.core.handle_persisted(receipt);

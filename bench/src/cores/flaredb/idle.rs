@@ -84,7 +84,7 @@ impl Idle {
         }
         for (group, entry) in self.ready.entries_to_persist.drain(..) {
             if let Some(replica) = node.replica(group) {
-                replica.storage().push(entry);
+                replica.storage().append(&[entry]);
             }
         }
         if let Some(receipt) = self.ready.receipt.take() {

@@ -19,7 +19,7 @@ pub(crate) const NAME: &str = "FlareDB";
 /// The nodes of every group.
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
-/// A log in memory.
+/// A log in memory, with a copy of every entry: a host that writes a file copies as well.
 #[derive(Debug)]
 struct Arena(RefCell<Vec<Entry>>);
 
@@ -32,19 +32,12 @@ impl Arena {
 
     /// Appends entries; what the log holds at the index of the first and beyond is gone.
     #[inline]
-    fn append(&self, entries: &mut Vec<Entry>) {
+    fn append(&self, entries: &[Entry]) {
         if let Some(first) = entries.first() {
             let mut log = self.0.borrow_mut();
             log.truncate(first.id.index.prev().0 as usize);
-            log.append(entries);
+            log.extend_from_slice(entries);
         }
-    }
-
-    /// Appends one entry in the same way.
-    fn push(&self, entry: Entry) {
-        let mut log = self.0.borrow_mut();
-        log.truncate(entry.id.index.prev().0 as usize);
-        log.push(entry);
     }
 }
 

@@ -168,6 +168,9 @@ impl<S: Storage> RaftCore<S> {
             }
         } else if !self.is_voter() {
             self.nudge_successor();
+            // Nobody will tell this replica any more what becomes of what it has proposed.
+            let (commit, events) = (self.log.commit, &mut self.events);
+            self.proposed.abandon(commit, |id| events.push(Event::Uncertain { id }));
             self.become_follower(self.term, None);
         }
     }

@@ -1,5 +1,6 @@
 //! The log of a replica: what is in memory, what is durable, what is committed, what is applied.
 
+mod entries;
 mod tail;
 mod terms;
 
@@ -9,6 +10,7 @@ use crate::entry::Entry;
 use crate::error::BootError;
 use crate::ids::{Index, LogId, Term};
 use crate::storage::{Storage, StorageError};
+pub use entries::{Entries, EntryParts};
 use tail::Tail;
 use terms::TermRuns;
 
@@ -93,9 +95,16 @@ impl Log {
         self.terms.last_at_or_below(index, term)
     }
 
+    #[inline(always)]
     pub(crate) fn append(&mut self, entry: Entry) {
         self.terms.push(entry.id);
         self.tail.push(entry);
+    }
+
+    /// Appends entries that came together.
+    pub(crate) fn append_all(&mut self, entries: Entries) {
+        self.terms.push_all(&entries);
+        self.tail.push_all(entries);
     }
 
     /// Drops `from` and everything after it. What was durable of it no longer counts: the bytes are
@@ -138,13 +147,15 @@ impl Log {
     }
 
     /// The payload of the entries `from..=to` that are in memory.
-    pub(crate) fn cached_bytes(&self, from: Index, to: Index) -> usize {
-        self.tail.range(from, to).map(|e| e.data.len()).sum()
+    pub(crate) fn payload(&mut self, from: Index, to: Index) -> usize {
+        self.tail.payload(from, to)
     }
 
-    /// Entries in memory that nobody needs any more are dropped beyond the cache limit.
-    pub(crate) fn evict(&mut self) {
-        self.tail.evict(self.applied.min(self.durable), self.cache_bytes_max);
+    /// Entries in memory that are durable and applied are dropped, beyond what is kept for followers
+    /// that lag.
+    pub(crate) fn evict(&mut self, leads: bool) {
+        let kept = if leads { self.cache_bytes_max } else { 0 };
+        self.tail.evict(self.applied.min(self.durable), kept);
     }
 
     /// The last index that may be applied: committed, and durable here.
@@ -153,40 +164,58 @@ impl Log {
     }
 
     /// Hands out what was not handed out to be persisted yet. It is always in memory.
-    pub(crate) fn take_unpersisted(&mut self, out: &mut Vec<Entry>) {
+    pub(crate) fn take_unpersisted(&mut self, out: &mut EntryParts) {
         let last = self.last_index();
-        out.extend(self.tail.range(self.handed.next(), last).cloned());
+        if self.handed < last && self.handed.next() >= self.tail.first() {
+            self.tail.share(self.handed.next(), last, usize::MAX, out);
+        }
         self.handed = last;
     }
 
-    /// Appends entries from `from` (to `to` at most, and at least one) to `out`, as many as fit
+    /// Hands out entries to apply from `from` on (to `to` at most, and at least one), as many as fit
+    /// into `bytes_max`.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub(crate) fn take_committed<S: Storage>(
+        &mut self,
+        storage: &S,
+        from: Index,
+        to: Index,
+        bytes_max: usize,
+        out: &mut EntryParts,
+    ) -> Result<(), StorageError> {
+        if from >= self.tail.first() {
+            self.tail.share(from, to, bytes_max, out);
+        } else {
+            out.push(self.read(storage, from, to, bytes_max)?);
+        }
+        Ok(())
+    }
+
+    /// Entries from `from` (to `to` at most, and at least one), as many as come together and fit
     /// into `bytes_max`: from memory, or from the storage what is no longer there.
     ///
     /// # Errors
     /// What the storage says; `Corrupt` also when its entries are not those of this log.
     pub(crate) fn read<S: Storage>(
-        &self,
+        &mut self,
         storage: &S,
         from: Index,
         to: Index,
         bytes_max: usize,
-        out: &mut Vec<Entry>,
-    ) -> Result<(), StorageError> {
-        if from > self.base().index && from < self.tail.first() {
-            let end = to.next().min(self.tail.first());
-            let start = out.len();
-            storage.entries(from, end, bytes_max, out)?;
-            return self.verify(from, end, &out[start..]);
-        }
+    ) -> Result<Entries, StorageError> {
         if from <= self.base().index {
             return Err(StorageError::Compacted);
         }
-        let count = self.tail.fitting(from, to, bytes_max);
-        if out.capacity() == 0 {
-            out.reserve_exact(count);
+        if from >= self.tail.first() {
+            return Ok(self.tail.read(from, to, bytes_max));
         }
-        out.extend(self.tail.range(from, to).take(count).cloned());
-        Ok(())
+        let end = to.next().min(self.tail.first());
+        let mut entries = Vec::new();
+        storage.entries(from, end, bytes_max, &mut entries)?;
+        self.verify(from, end, &entries)?;
+        Ok(entries.into())
     }
 
     fn verify(&self, from: Index, end: Index, entries: &[Entry]) -> Result<(), StorageError> {

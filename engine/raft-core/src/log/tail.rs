@@ -1,25 +1,65 @@
 //! The end of the log in memory.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
+use super::entries::{Chunk, Entries, EntryParts};
 use crate::entry::Entry;
 use crate::ids::Index;
 
 /// What an entry costs in memory beside its payload.
 const OVERHEAD: usize = core::mem::size_of::<Entry>();
 
-/// The newest entries, consecutive, ending at the end of the log.
+/// How many entries of memory are kept for the next chunk, in a log that needs none now.
+const SPARE_ENTRIES_MAX: usize = 256;
+
+/// Entries that came together, and what they take.
+#[derive(Clone, Debug)]
+struct Held {
+    entries: Entries,
+    first: Index,
+    payload: usize,
+}
+
+impl Held {
+    /// Whether it holds exactly these.
+    #[inline]
+    fn is_just(&self, from: Index, to: Index) -> bool {
+        self.first == from && self.entries.len() as u64 == to.0 + 1 - from.0
+    }
+
+    fn bytes(&self) -> usize {
+        self.payload + self.entries.len() * OVERHEAD
+    }
+}
+
+/// The newest entries, consecutive, ending at the end of the log. In chunks that are shared with
+/// messages, batches for the disk and the state machine: nobody copies an entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Tail {
+    /// The first index held, and the one after the last.
     first: Index,
-    entries: VecDeque<Entry>,
+    end: Index,
+    held: VecDeque<Held>,
+    /// The entries after those in `held`: not shared with anybody yet.
+    open: Chunk,
     bytes: usize,
+    /// The memory of a chunk that nobody needs any more, for the next one.
+    spare: Option<Arc<Chunk>>,
 }
 
 impl Tail {
     /// An empty tail of a log whose next entry is `first`.
-    pub(crate) const fn new(first: Index) -> Self {
-        Self { first, entries: VecDeque::new(), bytes: 0 }
+    pub(crate) fn new(first: Index) -> Self {
+        Self {
+            first,
+            end: first,
+            held: VecDeque::new(),
+            open: Chunk::default(),
+            bytes: 0,
+            spare: None,
+        }
     }
 
     /// The first index held; the next index of the log when nothing is.
@@ -27,60 +67,212 @@ impl Tail {
         self.first
     }
 
-    pub(crate) fn push(&mut self, entry: Entry) {
-        self.bytes += entry.data.len() + OVERHEAD;
-        self.entries.push_back(entry);
-    }
-
-    pub(crate) fn truncate(&mut self, from: Index) {
-        if from < self.first {
-            self.first = from;
-            self.entries.clear();
-            self.bytes = 0;
-            return;
-        }
-        while self.first.0 + self.entries.len() as u64 > from.0 {
-            if let Some(entry) = self.entries.pop_back() {
-                self.bytes -= entry.data.len() + OVERHEAD;
-            }
-        }
-    }
-
     /// What is held, in bytes, bookkeeping included.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Drops entries up to `until` from the front while more than `bytes_max` are held.
-    pub(crate) fn evict(&mut self, until: Index, bytes_max: usize) {
-        while self.bytes > bytes_max && self.first <= until {
-            let Some(entry) = self.entries.pop_front() else {
-                return;
-            };
-            self.bytes -= entry.data.len() + OVERHEAD;
-            self.first = self.first.next();
-        }
+    #[inline(always)]
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.bytes += entry.data.len() + OVERHEAD;
+        self.end = self.end.next();
+        self.open.push(entry);
     }
 
-    /// How many entries `from..=to`, all held, fit into `bytes_max` of payload; at least one.
-    pub(crate) fn fitting(&self, from: Index, to: Index, bytes_max: usize) -> usize {
-        let mut bytes = 0;
-        let mut count = 0;
-        for entry in self.range(from, to) {
-            bytes += entry.data.len();
-            if count > 0 && bytes > bytes_max {
+    /// Appends entries that came together.
+    pub(crate) fn push_all(&mut self, entries: Entries) {
+        self.seal();
+        self.hold(entries);
+    }
+
+    fn hold(&mut self, entries: Entries) {
+        let (first, payload) = (self.end, entries.payload_bytes());
+        self.bytes += payload + entries.len() * OVERHEAD;
+        self.end = Index(first.0 + entries.len() as u64);
+        self.held.push_back(Held { entries, first, payload });
+    }
+
+    /// Whatever is open becomes a chunk that can be shared.
+    pub(crate) fn seal(&mut self) {
+        let (count, payload) = (self.open.len(), self.open.payload());
+        if count == 0 {
+            return;
+        }
+        let mut chunk = self.spare.take().unwrap_or_default();
+        if let Some(inner) = Arc::get_mut(&mut chunk) {
+            core::mem::swap(inner, &mut self.open);
+        }
+        let entries = Entries::of_chunk(chunk);
+        let first = Index(self.end.0 - count as u64);
+        self.held.push_back(Held { entries, first, payload });
+    }
+
+    pub(crate) fn truncate(&mut self, from: Index) {
+        self.seal();
+        while let Some(mut last) = self.held.pop_back() {
+            self.bytes -= last.bytes();
+            if last.first < from {
+                last.entries.cut((from.0 - last.first.0) as usize);
+                last.payload = last.entries.payload_bytes();
+                self.bytes += last.bytes();
+                self.held.push_back(last);
                 break;
             }
-            count += 1;
+            self.recycle(last.entries);
         }
-        count
+        self.end = self.end.min(from);
+        self.first = self.first.min(from);
     }
 
-    /// The entries `from..=to`; those not held are left out.
-    pub(crate) fn range(&self, from: Index, to: Index) -> impl Iterator<Item = &Entry> {
-        let len = self.entries.len() as u64;
-        let start = from.0.saturating_sub(self.first.0).min(len);
-        let end = (to.0 + 1).saturating_sub(self.first.0).clamp(start, len);
-        self.entries.range(start as usize..end as usize)
+    /// Drops chunks up to `until` from the front while more than `bytes_max` are held.
+    #[inline]
+    pub(crate) fn evict(&mut self, until: Index, bytes_max: usize) {
+        if self.bytes > bytes_max {
+            self.evict_some(until, bytes_max);
+        }
+    }
+
+    fn evict_some(&mut self, until: Index, bytes_max: usize) {
+        while self.bytes > bytes_max {
+            let whole = |h: &Held| h.first.0 + h.entries.len() as u64 <= until.0 + 1;
+            if !self.held.front().is_some_and(whole) {
+                // What is needed last of all may still be open.
+                if self.open.len() == 0 || self.end > until.next() {
+                    return;
+                }
+                self.seal();
+                continue;
+            }
+            if let Some(held) = self.held.pop_front() {
+                self.bytes -= held.bytes();
+                self.first = Index(held.first.0 + held.entries.len() as u64);
+                self.recycle(held.entries);
+            }
+        }
+    }
+
+    /// Keeps the memory of a chunk that nobody else looks at.
+    fn recycle(&mut self, entries: Entries) {
+        let Some(mut chunk) = entries.into_chunk().filter(|_| self.spare.is_none()) else {
+            return;
+        };
+        if let Some(inner) = Arc::get_mut(&mut chunk) {
+            if inner.capacity() <= SPARE_ENTRIES_MAX {
+                inner.clear();
+                self.spare = Some(chunk);
+            }
+        }
+    }
+
+    /// Where in `held` the index is, which is held and not open.
+    #[inline]
+    fn place(&self, index: Index) -> usize {
+        // Most of what is asked for came last, or last but one.
+        for (back, held) in self.held.iter().rev().take(2).enumerate() {
+            if held.first <= index {
+                return self.held.len() - 1 - back;
+            }
+        }
+        self.held.partition_point(|h| h.first <= index).saturating_sub(1)
+    }
+
+    /// The entries `from..=to`, all of them held, as many as come together and fit into `bytes_max`
+    /// of payload; at least one. Small chunks are joined, at the price of a copy.
+    pub(crate) fn read(&mut self, from: Index, to: Index, bytes_max: usize) -> Entries {
+        self.seal();
+        let place = self.place(from);
+        let held = &self.held[place];
+        if held.is_just(from, to) && held.payload <= bytes_max {
+            return held.entries.clone();
+        }
+        let end = held.first.0 + held.entries.len() as u64;
+        let start = (from.0 - held.first.0) as usize;
+        if end > to.0 || held.payload >= bytes_max / 2 {
+            let stop = held.entries.len().min((to.0 + 1 - held.first.0) as usize);
+            if held.payload <= bytes_max {
+                return held.entries.part(start, stop);
+            }
+            return held
+                .entries
+                .part(start, start + fitting(&held.entries[start..stop], bytes_max));
+        }
+        let mut joined = Vec::new();
+        let mut bytes = 0;
+        for entry in self.held.range(place..).flat_map(|h| h.entries.iter()) {
+            if entry.id.index < from {
+                continue;
+            }
+            bytes += entry.data.len();
+            if entry.id.index > to || !joined.is_empty() && bytes > bytes_max {
+                break;
+            }
+            joined.push(entry.clone());
+        }
+        joined.into()
+    }
+
+    /// Appends to `out` the entries `from..=to`, all of them held, as many as fit into `bytes_max`
+    /// of payload, and at least one.
+    pub(crate) fn share(&mut self, from: Index, to: Index, bytes_max: usize, out: &mut EntryParts) {
+        self.seal();
+        let place = self.place(from);
+        if let Some(held) = self.held.get(place).filter(|h| h.is_just(from, to)) {
+            if held.payload <= bytes_max {
+                return out.push(held.entries.clone());
+            }
+        }
+        let mut room = bytes_max;
+        for held in self.held.range(place..) {
+            if held.first > to {
+                return;
+            }
+            let start = from.0.saturating_sub(held.first.0) as usize;
+            let stop = held.entries.len().min((to.0 + 1 - held.first.0) as usize);
+            if held.payload <= room {
+                room -= held.payload;
+                out.push(held.entries.part(start, stop));
+                continue;
+            }
+            let fits = fitting(&held.entries[start..stop], room);
+            let first = out.is_empty() || fits > 1 || held.entries[start].data.len() <= room;
+            if first {
+                out.push(held.entries.part(start, start + fits));
+            }
+            if start + fits < stop || !first {
+                return;
+            }
+            room = room.saturating_sub(held.payload);
+        }
+    }
+
+    /// The payload of the entries `from..=to` that are held.
+    pub(crate) fn payload(&mut self, from: Index, to: Index) -> usize {
+        self.seal();
+        let mut sum = 0;
+        for held in self.held.range(self.place(from).min(self.held.len())..) {
+            if held.first > to {
+                return sum;
+            }
+            let start = from.0.saturating_sub(held.first.0) as usize;
+            let stop = held.entries.len().min((to.0 + 1 - held.first.0) as usize);
+            let whole = start == 0 && stop == held.entries.len();
+            let part =
+                |h: &Held| h.entries[start.min(stop)..stop].iter().map(|e| e.data.len()).sum();
+            sum += if whole { held.payload } else { part(held) };
+        }
+        sum
     }
 }
+
+/// How many entries fit into `bytes_max` of payload; at least one.
+fn fitting(entries: &[Entry], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = entries.iter().take_while(|e| {
+        bytes += e.data.len();
+        bytes <= bytes_max
+    });
+    fits.count().max(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::entry::Entry;
 use crate::error::BootError;
 use crate::ids::{Index, LogId, Term};
 use crate::storage::{Storage, StorageError};
@@ -94,6 +95,7 @@ impl TermRuns {
     }
 
     /// Notes the next entry.
+    #[inline]
     pub(crate) fn push(&mut self, id: LogId) {
         assert!(id.index == self.last.next(), "a log has no holes");
         let newest = self.runs[self.runs.len() - 1].term;
@@ -102,6 +104,20 @@ impl TermRuns {
             self.runs.push(id);
         }
         self.last = id.index;
+    }
+
+    /// Notes the next entries, of which there is at least one.
+    pub(crate) fn push_all(&mut self, entries: &[Entry]) {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return;
+        };
+        // Equal at both ends is equal throughout.
+        self.push(first.id);
+        if first.id.term == last.id.term {
+            self.last = last.id.index;
+        } else {
+            entries[1..].iter().for_each(|e| self.push(e.id));
+        }
     }
 
     /// Forgets what is before `base`, which becomes the base.

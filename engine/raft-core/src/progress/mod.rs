@@ -1,4 +1,4 @@
-//! What a leader knows about one other member (thesis 3.5, 5.1, 10.2.1).
+//! What a leader knows about one other member (thesis 3.5, 5.1, 10.2.2).
 
 mod inflights;
 

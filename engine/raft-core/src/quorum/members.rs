@@ -6,6 +6,9 @@ use super::reached;
 use crate::conf_change::ConfState;
 use crate::ids::NodeId;
 
+/// Groups up to this size are counted without memory from the heap.
+const SMALL: usize = 8;
+
 /// One member and where it counts.
 #[derive(Clone, Copy, Debug)]
 struct Member {
@@ -62,16 +65,26 @@ impl Members {
     }
 
     /// The largest value that a majority has reached; in a joint configuration a majority of the
-    /// old voters and one of the new.
-    pub(crate) fn reached(&self, scratch: &mut Vec<u64>, value: impl Fn(usize) -> u64) -> u64 {
-        let mut half = |counts: fn(&Member) -> bool| {
-            scratch.clear();
-            let counted = self.members.iter().enumerate().filter(|(_, m)| counts(m));
-            scratch.extend(counted.map(|(position, _)| value(position)));
-            reached(scratch)
-        };
-        let new = half(|m| m.incoming);
-        if self.joint { new.min(half(|m| m.outgoing)) } else { new }
+    /// old voters and one of the new. Without voters there is nothing to wait for.
+    pub(crate) fn reached(&self, value: impl Fn(usize) -> u64) -> u64 {
+        let new = self.half_reached(&value, |m| m.incoming);
+        if self.joint { new.min(self.half_reached(&value, |m| m.outgoing)) } else { new }
+    }
+
+    #[inline]
+    fn half_reached(&self, value: impl Fn(usize) -> u64, counts: impl Fn(&Member) -> bool) -> u64 {
+        let counted = self.members.iter().enumerate().filter(|(_, m)| counts(m));
+        let values = counted.map(|(position, _)| value(position));
+        if self.members.len() > SMALL {
+            return reached(&values.collect::<Vec<_>>());
+        }
+        let mut small = [0; SMALL];
+        let mut count = 0;
+        for (place, value) in small.iter_mut().zip(values) {
+            *place = value;
+            count += 1;
+        }
+        reached(&small[..count])
     }
 
     /// How many voters there are, and for how many of them `is` holds, in the new and in the old
@@ -103,6 +116,20 @@ mod tests {
     }
 
     #[test]
+    fn reached_is_what_a_majority_has() {
+        let reached = |values: &[u64]| {
+            let voters = (1..=values.len() as u64).map(NodeId);
+            Members::new(&ConfState::of_voters(voters)).reached(|p| values[p])
+        };
+        assert_eq!(reached(&[]), u64::MAX);
+        assert_eq!(reached(&[7]), 7);
+        assert_eq!(reached(&[9, 3]), 3);
+        assert_eq!(reached(&[9, 3, 5]), 5);
+        assert_eq!(reached(&[5, 5, 5]), 5);
+        assert_eq!(reached(&[9, 3, 5, 4]), 4);
+    }
+
+    #[test]
     fn a_joint_decision_needs_both_majorities_and_no_learner() {
         let conf = ConfState {
             voters: nodes(&[1, 2, 5]),
@@ -113,13 +140,12 @@ mod tests {
         };
         let members = Members::new(&conf);
         assert_eq!(members.ids().collect::<Vec<_>>(), nodes(&[1, 2, 3, 4, 5, 9]));
-        let mut scratch = Vec::new();
         // Positions: 1 2 3 4 5 9. New: 10 8 0 -> 8. Old: 10 7 1 -> 7.
         let values = [10, 8, 7, 1, 0, 99];
-        assert_eq!(members.reached(&mut scratch, |p| values[p]), 7);
+        assert_eq!(members.reached(|p| values[p]), 7);
         let plain = Members::new(&conf.left());
         // 1 2 4 5 9, of which 1 2 5 vote.
         let values = [10, 8, 99, 0, 99];
-        assert_eq!(plain.reached(&mut scratch, |p| values[p]), 8);
+        assert_eq!(plain.reached(|p| values[p]), 8);
     }
 }

@@ -105,7 +105,7 @@ impl Disk {
     /// Takes the part of an output that is to be persisted.
     pub(crate) fn write(&self, ready: &mut Ready) {
         if let Some(receipt) = ready.receipt.take() {
-            let entries = std::mem::take(&mut ready.entries_to_persist);
+            let entries = ready.entries_to_persist.to_vec();
             let (hard, snapshot) = (ready.hard_state.take(), ready.snapshot.take());
             let pending = self.writes.borrow().iter().any(|write| write.snapshot.is_some());
             assert!(!pending || entries.is_empty(), "nothing is persisted past a pending snapshot");

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::{
-    AppendOutcome, ConfState, Entry, Event, HardState, Index, LogId, Message, NodeId, RaftCore,
-    ReadOutcome, Ready, Role, Term,
+    AppendOutcome, ConfState, Entry, EntryParts, Event, HardState, Index, LogId, Message, NodeId,
+    RaftCore, ReadOutcome, Ready, Role, Term,
 };
 
 use super::disk::{Disk, Platter};
@@ -102,7 +102,7 @@ impl Oracle {
             }
         }
         self.snapshots += u64::from(ready.snapshot.is_some());
-        for entry in &ready.committed_entries {
+        for entry in ready.committed_entries.iter() {
             self.proposals.remove(&(node, entry.id));
         }
         for (read, outcome) in &ready.reads {
@@ -178,9 +178,9 @@ impl Oracle {
     }
 
     /// Looks at what a node hands to its state machine; `applied` is what it had.
-    pub(crate) fn applied(&self, applied: Index, entries: &[Entry], disk: &Disk) {
+    pub(crate) fn applied(&self, applied: Index, entries: &EntryParts, disk: &Disk) {
         let mut next = applied;
-        for entry in entries {
+        for entry in entries.iter() {
             next = next.next();
             assert_eq!(entry.id.index, next, "applied in order, each once");
             assert!(disk.holds(entry.id), "applied only what is durable here");

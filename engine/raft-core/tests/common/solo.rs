@@ -138,7 +138,7 @@ impl Solo {
         self.reads.extend(ready.reads.drain(..).map(|(id, o)| (id.0, o)));
         self.events.append(&mut ready.events);
         let last = ready.committed_entries.last().map(|e| e.id.index);
-        self.applied.append(&mut ready.committed_entries);
+        self.applied.extend(ready.committed_entries.to_vec());
         if let Some(last) = last.filter(|_| self.auto_apply) {
             self.core.handle_applied(Applied(last));
         }
