@@ -81,7 +81,11 @@ fn run(options: &Options) -> io::Result<usize> {
     }
     let input: Box<dyn BufRead> = match options.file.as_deref() {
         None | Some("-") => Box::new(io::stdin().lock()),
-        Some(path) => Box::new(BufReader::new(File::open(path)?)),
+        Some(path) => {
+            let file = File::open(path)
+                .map_err(|e| io::Error::new(e.kind(), format!("{path} cannot be read: {e}")))?;
+            Box::new(BufReader::new(file))
+        }
     };
     // A broken law is part of the output; where in the source it was found, nobody asked.
     std::panic::set_hook(Box::new(|_| {}));

@@ -9,3 +9,5 @@ mod durability;
 mod flow;
 #[path = "rules/hostile.rs"]
 mod hostile;
+#[path = "../fuzz/play/mod.rs"]
+mod play;

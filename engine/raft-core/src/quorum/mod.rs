@@ -1,5 +1,7 @@
 //! Majorities, in one configuration or in two at a time (thesis 3.4, 3.5, 4.3).
 
+#[cfg(test)]
+mod laws;
 mod members;
 mod votes;
 

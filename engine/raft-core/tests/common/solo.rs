@@ -1,10 +1,10 @@
 //! One replica under test; the test plays everyone else.
 
 use raft_core::{
-    AppendEntries, AppendEntriesReply, AppendOutcome, Applied, Bytes, Config, Entry, EntryKind,
-    Event, HardState, Heartbeat, HeartbeatReply, Index, LogId, Message, NodeId, PreVote,
-    PreVoteReply, RaftCore, ReadId, ReadOutcome, Ready, RequestVote, RequestVoteReply, Role, Term,
-    Tick,
+    AppendEntries, AppendEntriesReply, AppendOutcome, Applied, Bytes, ConfChange, ConfState,
+    Config, Entry, EntryKind, Event, Fault, HardState, Heartbeat, HeartbeatReply, Index,
+    InstallSnapshot, LogId, Message, NodeId, PreVote, PreVoteReply, RaftCore, ReadId, ReadOutcome,
+    Ready, RequestVote, RequestVoteReply, Role, SnapshotMeta, Term, Tick, TimeoutNow,
 };
 
 use super::disk::Disk;
@@ -42,6 +42,22 @@ pub(crate) fn config() -> Config {
 pub(crate) fn entry(term: u64, index: u64) -> Entry {
     let data = Bytes::from(format!("{term}/{index}"));
     Entry { id: id(term, index), kind: EntryKind::Normal, data }
+}
+
+/// An entry that holds a configuration.
+pub(crate) fn conf_entry(term: u64, index: u64, conf: &ConfState) -> Entry {
+    Entry { id: id(term, index), kind: EntryKind::ConfChange, data: conf.encode() }
+}
+
+/// A plain configuration of these voters and learners.
+pub(crate) fn members(voters: &[u64], learners: &[u64]) -> ConfState {
+    let nodes = |list: &[u64]| list.iter().copied().map(NodeId).collect::<Vec<_>>();
+    ConfState { learners: nodes(learners), ..ConfState::of_voters(nodes(voters)) }
+}
+
+/// The joint configuration on the way from the one to the other.
+pub(crate) fn joint(from: &[u64], to: &[u64]) -> ConfState {
+    ConfState { voters_outgoing: members(from, &[]).voters, ..members(to, &[]) }
 }
 
 /// A disk that holds entries of these terms from index 1, in the term of the last one.
@@ -94,8 +110,7 @@ impl Solo {
     pub(crate) fn elect(&mut self) {
         self.core.handle_campaign();
         self.turn();
-        let voters = self.core.conf().voters.clone();
-        for voter in voters {
+        for voter in self.voters() {
             let term = self.core.term();
             if self.core.role() == Role::PreCandidate && voter != NodeId(1) {
                 let m = PreVoteReply { term, asked: term.next(), granted: true };
@@ -103,8 +118,7 @@ impl Solo {
                 self.turn();
             }
         }
-        let voters = self.core.conf().voters.clone();
-        for voter in voters {
+        for voter in self.voters() {
             let term = self.core.term();
             if self.core.role() == Role::Candidate && voter != NodeId(1) {
                 let m = RequestVoteReply { term, granted: true };
@@ -113,6 +127,12 @@ impl Solo {
         }
         self.turn();
         assert_eq!(self.core.role(), Role::Leader);
+    }
+
+    /// Who votes, in the new configuration or in the old one.
+    fn voters(&self) -> Vec<NodeId> {
+        let conf = self.core.conf();
+        [&conf.voters[..], &conf.voters_outgoing[..]].concat()
     }
 
     /// Polls, persists and applies until nothing more comes.
@@ -199,6 +219,25 @@ impl Solo {
         self.turn();
     }
 
+    /// Changes the members; the entry is durable here only.
+    pub(crate) fn change(&mut self, change: &ConfChange) -> LogId {
+        let id = self.core.handle_conf_change(change).unwrap();
+        self.turn();
+        id
+    }
+
+    /// Takes a snapshot that ends at `index`, drops the log up to there, and says so.
+    pub(crate) fn compact(&mut self, index: u64) {
+        self.disk.compact(Index(index), Index(index));
+        self.core.handle_compacted(Index(index));
+        self.turn();
+    }
+
+    /// Why the replica stopped.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.events.iter().find_map(|e| if let Event::Fault(f) = e { Some(*f) } else { None })
+    }
+
     pub(crate) fn last(&self) -> LogId {
         self.core.status().last
     }
@@ -212,6 +251,21 @@ pub(crate) fn append(term: u64, prev: LogId, commit: u64, entries: &[(u64, u64)]
     let entries = entries.iter().map(|(t, i)| entry(*t, *i)).collect();
     let (term, commit) = (Term(term), Index(commit));
     Message::AppendEntries(AppendEntries { term, prev, commit, entries })
+}
+
+/// As [`append`], of whole entries.
+pub(crate) fn append_entries(term: u64, prev: LogId, commit: u64, entries: Vec<Entry>) -> Message {
+    let (term, commit) = (Term(term), Index(commit));
+    Message::AppendEntries(AppendEntries { term, prev, commit, entries })
+}
+
+pub(crate) fn snapshot(term: u64, last: LogId, conf: &ConfState) -> Message {
+    let snapshot = SnapshotMeta { last, conf: conf.clone() };
+    Message::InstallSnapshot(InstallSnapshot { term: Term(term), snapshot })
+}
+
+pub(crate) fn timeout_now(term: u64) -> Message {
+    Message::TimeoutNow(TimeoutNow { term: Term(term) })
 }
 
 pub(crate) fn accepted(term: u64, matched: u64) -> Message {
@@ -239,6 +293,11 @@ pub(crate) fn heartbeat_reply(term: u64, round: u64) -> Message {
 
 pub(crate) fn ask_vote(term: u64, last: LogId) -> Message {
     Message::RequestVote(RequestVote { term: Term(term), last, transfer: false })
+}
+
+/// A vote asked for because the leader wants it so.
+pub(crate) fn ask_transfer_vote(term: u64, last: LogId) -> Message {
+    Message::RequestVote(RequestVote { term: Term(term), last, transfer: true })
 }
 
 pub(crate) fn vote(term: u64, granted: bool) -> Message {

@@ -81,7 +81,7 @@ fn a_state_machine_ahead_of_the_log_stops_the_replica() {
 #[test]
 fn a_compacted_log_boots_from_its_base() {
     let disk = disk_with(&[1, 2, 3], &[1, 1, 2, 2], 0);
-    disk.compacted.set(2);
+    disk.compact(Index(2), Index(2));
     let mut s = Solo::on(config(), disk);
     s.turn();
     assert_eq!((s.core.commit(), s.core.status().applied), (Index(2), Index(2)));

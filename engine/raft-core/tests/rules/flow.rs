@@ -1,13 +1,11 @@
 //! Rules 4, 5 and 6, and the limits: how entries flow, and how a stuck flow recovers.
 
-use raft_core::{
-    Bytes, Config, Event, Fault, Index, Message, NodeId, ProposeError, StorageError, Tick,
-};
+use raft_core::{Bytes, Config, Event, Fault, Index, Message, NodeId, ProposeError, StorageError};
 
 use crate::common::disk::Disk;
 use crate::common::id;
 use crate::common::solo::{
-    Solo, accepted, append, appends, config, disk_with, heartbeat_reply, rejected,
+    Solo, accepted, append, appends, config, disk_with, heartbeat_reply, rejected, snapshot,
 };
 
 fn narrow() -> Config {
@@ -79,19 +77,63 @@ fn a_lost_probe_is_repeated() {
     assert_eq!(appends(&s.take_for(3)), [(id(0, 0), 0, id(1, 2))]);
 }
 
-/// Rule 6: what was compacted is not sent, and above all not with a previous term of zero.
+/// Rule 6: what was compacted is not sent, and above all not with a previous term of zero; the
+/// snapshot is.
 #[test]
-fn a_follower_below_the_base_is_sent_no_entries() {
+fn a_follower_below_the_base_gets_the_snapshot() {
     let disk = disk_with(&[1, 2, 3], &[1, 1, 1], 3);
-    disk.compacted.set(2);
+    disk.compact(Index(2), Index(2));
     let mut s = Solo::leader_on(config(), disk);
     s.take();
     s.step(2, rejected(2, 3, id(0, 0), 0));
     assert_eq!(appends(&s.take_for(2))[0].0, id(1, 2), "the base is the last to ask about");
     s.step(2, rejected(2, 2, id(0, 0), 0));
+    assert_eq!(s.take_for(2), [snapshot(2, id(1, 2), s.core.conf())]);
+    s.propose("a");
     s.step(2, heartbeat_reply(2, 0));
-    assert_eq!(s.take_for(2), []);
+    s.step(2, rejected(2, 2, id(0, 0), 0));
+    assert_eq!(s.take_for(2), [], "nothing else until it answers");
+    s.step(2, accepted(2, 2));
+    let on = appends(&s.take_for(2));
+    assert_eq!((on[0].0, on.last().map(|a| a.2)), (id(1, 2), Some(id(2, 5))), "the log goes on");
+}
+
+/// Rule 6: the storage may have dropped entries without the core being told. Then too what the
+/// follower gets is the snapshot.
+#[test]
+fn entries_dropped_in_silence_are_replaced_by_the_snapshot() {
+    let disk = disk_with(&[1, 2, 3], &[1, 1, 1, 1], 4);
+    disk.compact(Index(3), Index(0));
+    let mut s = Solo::leader_on(Config { log_cache_bytes_max: 0, ..config() }, disk);
+    s.disk.compacted.set(2);
+    s.take();
+    s.step(2, rejected(2, 4, id(0, 0), 0));
+    assert_eq!(s.take_for(2), [snapshot(2, id(1, 3), s.core.conf())]);
     assert!(!s.core.is_stopped());
+}
+
+/// Rule 6: the window was lost, and the log compacted before anybody noticed: a heartbeat round
+/// later the question about it is refused, and the snapshot goes out.
+#[test]
+fn a_window_lost_and_compacted_ends_in_a_snapshot() {
+    let mut s = leading(narrow());
+    for data in ["a", "b", "c", "d"] {
+        s.propose(data);
+        let last = s.last().index.0;
+        s.step(3, accepted(1, last));
+    }
+    assert_eq!(s.core.commit(), Index(5));
+    s.ticks(1);
+    s.take();
+    s.disk.compact(Index(4), Index(4));
+    s.core.handle_compacted(Index(4));
+    s.ticks(2);
+    assert_eq!(appends(&s.take_for(2)), []);
+    s.step(2, heartbeat_reply(1, 0));
+    let gone = snapshot(1, id(1, 4), s.core.conf());
+    assert_eq!(s.take_for(2), [gone], "what it needs next is in no log");
+    s.step(2, accepted(1, 4));
+    assert_eq!(appends(&s.take_for(2)), [(id(1, 4), 5, id(1, 5))]);
 }
 
 /// Any number of proposals between two polls leaves as one message per follower.
@@ -149,22 +191,33 @@ fn committed_entries_come_in_portions() {
     assert_eq!(s.applied.len(), 10);
 }
 
-/// Entries that left the cache are read from the storage; while it fetches them everything else
-/// goes on, and the next tick asks again.
+/// Entries that left the cache are read from the storage. While it fetches them it is asked once,
+/// everything else goes on, and no timer brings the question back: the host does.
 #[test]
 fn entries_out_of_memory_are_fetched() {
     let disk = disk_with(&[1, 2, 3], &[1; 6], 0);
     let mut s = Solo::leader_on(Config { log_cache_bytes_max: 0, ..config() }, disk);
     s.take();
     s.disk.fault.set(Some(StorageError::Pending));
+    s.events.clear();
     s.step(2, rejected(2, 6, id(0, 0), 0));
-    assert_eq!(s.take_for(2), []);
-    assert_eq!(s.core.next_deadline(), Some(Tick(1)));
+    let sending = Event::Fetch { from: Index(1), to: Index(7) };
+    assert_eq!((s.take_for(2), &s.events[..]), (vec![], &[sending][..]));
+    s.events.clear();
     s.step(3, accepted(2, 7));
     assert_eq!((s.core.commit(), s.applied.len()), (Index(7), 0), "applying waits too");
+    assert!(s.events.contains(&Event::Fetch { from: Index(1), to: Index(7) }));
+    s.events.clear();
     s.disk.fault.set(None);
-    s.take();
-    s.ticks(1);
+    s.propose("a");
+    let to_others = s.take();
+    assert!(to_others.iter().any(|(to, _)| *to == 3), "who needs no old entries gets the new");
+    s.ticks(2);
+    s.step(2, heartbeat_reply(2, 0));
+    assert_eq!(appends(&s.take_for(2)), [], "not before they are there");
+    assert_eq!((s.applied.len(), &s.events[..]), (0, &[][..]), "asked once");
+    s.core.handle_fetched();
+    s.turn();
     assert_eq!(appends(&s.take_for(2))[0].0, id(0, 0));
     assert_eq!(s.applied.len(), 7);
 }
