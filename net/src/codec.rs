@@ -181,7 +181,7 @@ fn encode_payload(message: &Message, out: &mut Vec<u8>) {
         Message::HeartbeatReply(m) => words(out, [m.term.0, m.round]),
         Message::TimeoutNow(m) => words(out, [m.term.0]),
         Message::InstallSnapshot(m) => {
-            let SnapshotMeta { last, conf } = &m.snapshot;
+            let SnapshotMeta { last, conf } = &*m.snapshot;
             words(out, [m.term.0, last.term.0, last.index.0]);
             out.extend_from_slice(&conf.encode());
         }
@@ -285,7 +285,7 @@ fn decode_words(kind: u8, flag: bool, words: &mut &[u8]) -> Result<Message, Reco
         kind::INSTALL_SNAPSHOT => {
             let last = log_id(words);
             let conf = ConfState::decode(words).ok_or(RecordError::Configuration)?;
-            let snapshot = SnapshotMeta { last, conf };
+            let snapshot = Box::new(SnapshotMeta { last, conf });
             Message::InstallSnapshot(InstallSnapshot { term, snapshot })
         }
         kind => return Err(RecordError::UnknownKind { kind }),
@@ -331,7 +331,7 @@ fn decode_entries(mut payload: Bytes) -> Result<AppendEntries, RecordError> {
     if !payload.is_empty() {
         return Err(RecordError::Length { kind });
     }
-    Ok(AppendEntries { term, prev, commit, entries })
+    Ok(AppendEntries { term, prev, commit, entries: entries.into() })
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ fn message(number: u64) -> Message {
             id: LogId::new(Term(2), prev.index.next()),
             kind: EntryKind::Normal,
             data: Bytes::from(vec![number as u8; data_bytes]),
-        }],
+        }]
+        .into(),
     })
 }
 

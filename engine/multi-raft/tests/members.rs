@@ -161,7 +161,7 @@ fn a_snapshot_is_handed_out_with_its_receipt() {
     let mut node = Node::on(2, stores.collect());
     let last = LogId::new(Term(4), Index(9));
     let conf = raft_core::ConfState::of_voters([NodeId(1), NodeId(2)]);
-    let snapshot = SnapshotMeta { last, conf };
+    let snapshot = Box::new(SnapshotMeta { last, conf });
     for group in [3, 1] {
         let snapshot = snapshot.clone();
         let install = raft_core::InstallSnapshot { term: last.term, snapshot };
@@ -170,7 +170,7 @@ fn a_snapshot_is_handed_out_with_its_receipt() {
     }
     let mut ready = multi_raft::MultiReady::default();
     assert!(node.multi.poll_ready(&mut ready));
-    let both = [(GroupId(1), snapshot.clone()), (GroupId(3), snapshot)];
+    let both = [(GroupId(1), (*snapshot).clone()), (GroupId(3), *snapshot)];
     assert_eq!(ready.snapshots, both);
     assert_eq!(ready.hard_states.iter().map(|(g, _)| g.0).collect::<Vec<_>>(), [1, 3]);
     assert!(ready.messages.is_empty() && !ready.is_empty());

@@ -119,7 +119,8 @@ impl<S: Storage> RaftCore<S> {
     }
 
     pub(crate) fn on_install_snapshot(&mut self, from: NodeId, m: InstallSnapshot) {
-        if !self.follow(from) {
+        // One at a time: a newer one is asked for when it is still needed.
+        if !self.follow(from) || self.is_installing() {
             return;
         }
         let (last, commit) = (m.snapshot.last, self.log.commit);

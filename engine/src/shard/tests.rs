@@ -222,7 +222,7 @@ fn writes_of_two_leaderships_at_one_place_get_their_own_answers() {
         term,
         prev: LogId::new(Term(1), Index(1)),
         commit: Index(1),
-        entries: vec![entry],
+        entries: vec![entry].into(),
     });
     cluster.members[0].shard.step(GROUP, NodeId(other as u64 + 1), append);
     cluster.cut_off = Some(other);

@@ -86,7 +86,7 @@ pub(crate) fn messages() -> impl Strategy<Value = Message> {
             .prop_map(|(term, round)| Message::HeartbeatReply(HeartbeatReply { term, round })),
         term().prop_map(|term| Message::TimeoutNow(TimeoutNow { term })),
         (term(), log_ids(), confs()).prop_map(|(term, last, conf)| {
-            let snapshot = SnapshotMeta { last, conf };
+            let snapshot = Box::new(SnapshotMeta { last, conf });
             Message::InstallSnapshot(InstallSnapshot { term, snapshot })
         }),
     ]
@@ -194,13 +194,14 @@ fn append(prev: u64, data: &'static [u8]) -> Message {
             id: LogId::new(Term(7), Index(prev + 1)),
             kind: EntryKind::Normal,
             data: Bytes::from_static(data),
-        }],
+        }]
+        .into(),
     })
 }
 
 fn snapshot_record(conf: &ConfState) -> Vec<u8> {
     let last = LogId::new(Term(6), Index(41));
-    let snapshot = SnapshotMeta { last, conf: conf.clone() };
+    let snapshot = Box::new(SnapshotMeta { last, conf: conf.clone() });
     let message = Message::InstallSnapshot(InstallSnapshot { term: Term(7), snapshot });
     let mut bytes = Vec::new();
     encode(GroupId(1), &message, &mut bytes);
@@ -267,8 +268,9 @@ fn the_bytes_of_changed_members_do_not_change() {
 
     bytes.clear();
     let Message::AppendEntries(mut append) = append(41, b"") else { panic!("an append") };
-    append.entries[0].kind = EntryKind::ConfChange;
-    append.entries[0].data = ConfState::of_voters([NodeId(4)]).encode();
+    let data = ConfState::of_voters([NodeId(4)]).encode();
+    let id = append.entries[0].id;
+    append.entries = vec![Entry { id, kind: EntryKind::ConfChange, data }].into();
     encode(GroupId(1), &Message::AppendEntries(append), &mut bytes);
     #[rustfmt::skip]
     let golden = [

@@ -17,7 +17,8 @@ fn append(data_bytes: usize) -> Message {
             id: LogId::new(Term(1), Index(1)),
             kind: EntryKind::Normal,
             data: Bytes::from(vec![1; data_bytes]),
-        }],
+        }]
+        .into(),
     })
 }
 
@@ -129,7 +130,7 @@ fn a_configuration_that_contradicts_itself_does_not_travel() {
     let mut outbox = Outbox::new(OutboxLimits::default());
     let install = |voters: Vec<NodeId>| {
         let conf = ConfState { voters, ..ConfState::default() };
-        let snapshot = SnapshotMeta { last: LogId::default(), conf };
+        let snapshot = Box::new(SnapshotMeta { last: LogId::default(), conf });
         Message::InstallSnapshot(InstallSnapshot { term: Term(1), snapshot })
     };
     assert!(!outbox.push(GroupId(1), &install(vec![NodeId(2), NodeId(1)])));

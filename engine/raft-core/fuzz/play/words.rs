@@ -48,7 +48,7 @@ impl Reader<'_> {
             4..8 => {
                 let near = if self.flag() { last.index } else { commit };
                 let prev = self.place(core, near);
-                let entries = self.entries(prev, term);
+                let entries = self.entries(prev, term).into();
                 let commit = Index(self.near(commit.0));
                 Message::AppendEntries(AppendEntries { term, prev, commit, entries })
             }
@@ -67,7 +67,8 @@ impl Reader<'_> {
             12 => Message::TimeoutNow(TimeoutNow { term }),
             _ => {
                 let near = if self.flag() { last.index } else { commit };
-                let snapshot = SnapshotMeta { last: self.place(core, near), conf: self.conf() };
+                let (last, conf) = (self.place(core, near), self.conf());
+                let snapshot = Box::new(SnapshotMeta { last, conf });
                 Message::InstallSnapshot(InstallSnapshot { term, snapshot })
             }
         }

@@ -190,7 +190,7 @@ impl EntryParts {
 
     /// The entries.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
-        self.0.iter().flat_map(|part| part.iter())
+        self.into_iter()
     }
 
     /// The first entry.
@@ -236,5 +236,14 @@ impl EntryParts {
         if !part.is_empty() {
             self.0.push(part);
         }
+    }
+}
+
+impl<'a> IntoIterator for &'a EntryParts {
+    type Item = &'a Entry;
+    type IntoIter = core::iter::Flatten<core::slice::Iter<'a, Entries>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().flatten()
     }
 }

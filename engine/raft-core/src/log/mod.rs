@@ -211,7 +211,8 @@ impl Log {
         if from >= self.tail.first() {
             return Ok(self.tail.read(from, to, bytes_max));
         }
-        let end = to.next().min(self.tail.first());
+        // What is durable is there to be read, and comes in one piece, though some of it may be held.
+        let end = to.next().min(self.tail.first().max(self.durable.next()));
         let mut entries = Vec::new();
         storage.entries(from, end, bytes_max, &mut entries)?;
         self.verify(from, end, &entries)?;

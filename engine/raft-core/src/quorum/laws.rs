@@ -72,7 +72,7 @@ fn assert_meet(one: &ConfState, other: &ConfState) {
 
 #[test]
 fn reached_is_the_largest_value_that_a_deciding_set_has() {
-    let (mut rng, mut scratch) = (Rng::new(1, 1), Vec::new());
+    let mut rng = Rng::new(1, 1);
     for _ in 0..RUNS {
         let conf = conf(&mut rng);
         let members = Members::new(&conf);
@@ -82,7 +82,7 @@ fn reached_is_the_largest_value_that_a_deciding_set_has() {
             members.ids().zip(&values).map(has).fold(0, |set, bit| set | bit)
         };
         let expected = (0..6).rev().find(|v| decides(&conf, at_least(*v)));
-        let reached = members.reached(&mut scratch, |p| values[p]);
+        let reached = members.reached(|p| values[p]);
         assert_eq!(Some(reached), expected, "{values:?} in {conf:?}");
     }
 }
@@ -123,13 +123,13 @@ fn an_election_is_won_when_its_grants_decide_and_lost_when_they_never_can() {
 
 #[test]
 fn learners_decide_nothing() {
-    let (mut rng, mut scratch) = (Rng::new(3, 1), Vec::new());
+    let mut rng = Rng::new(3, 1);
     for _ in 0..RUNS {
         let conf = conf(&mut rng);
         let without = ConfState { learners: Vec::new(), ..conf.clone() };
         let (members, voters) = (Members::new(&conf), Members::new(&without));
         let values: Vec<u64> = (0..NODES).map(|_| rng.below(9)).collect();
-        let mut reached = |m: &Members| m.reached(&mut scratch, |p| values[m.id(p).0 as usize - 1]);
+        let reached = |m: &Members| m.reached(|p| values[m.id(p).0 as usize - 1]);
         assert_eq!(reached(&members), reached(&voters), "{values:?} in {conf:?}");
     }
 }

@@ -249,18 +249,17 @@ impl Solo {
 
 pub(crate) fn append(term: u64, prev: LogId, commit: u64, entries: &[(u64, u64)]) -> Message {
     let entries = entries.iter().map(|(t, i)| entry(*t, *i)).collect();
-    let (term, commit) = (Term(term), Index(commit));
-    Message::AppendEntries(AppendEntries { term, prev, commit, entries })
+    append_entries(term, prev, commit, entries)
 }
 
 /// As [`append`], of whole entries.
 pub(crate) fn append_entries(term: u64, prev: LogId, commit: u64, entries: Vec<Entry>) -> Message {
     let (term, commit) = (Term(term), Index(commit));
-    Message::AppendEntries(AppendEntries { term, prev, commit, entries })
+    Message::AppendEntries(AppendEntries { term, prev, commit, entries: entries.into() })
 }
 
 pub(crate) fn snapshot(term: u64, last: LogId, conf: &ConfState) -> Message {
-    let snapshot = SnapshotMeta { last, conf: conf.clone() };
+    let snapshot = Box::new(SnapshotMeta { last, conf: conf.clone() });
     Message::InstallSnapshot(InstallSnapshot { term: Term(term), snapshot })
 }
 

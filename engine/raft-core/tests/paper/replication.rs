@@ -115,9 +115,7 @@ fn a_leader_finds_the_point_of_agreement_in_few_probes() {
     assert_eq!(appends(&s.take_for(2))[0].0, id(6, 9));
     // The follower has 1 1 1 2 2 2 3 3 3 3 3: its answer skips its term 3.
     s.step(2, rejected(7, 9, id(3, 9), 11));
-    assert_eq!(appends(&s.take_for(2)), [(id(1, 2), 0, id(6, 9))], "ours skips 4, 5 and 6");
-    s.step(2, accepted(7, 9));
-    assert_eq!(appends(&s.take_for(2)), [(id(6, 9), 0, id(7, 10))]);
+    assert_eq!(appends(&s.take_for(2)), [(id(1, 2), 0, id(7, 10))], "ours skips 4, 5 and 6");
     s.step(2, accepted(7, 10));
     s.propose("a");
     assert_eq!(appends(&s.take_for(2)), [(id(7, 10), 10, id(7, 11))]);

@@ -8,8 +8,8 @@ use raft_core::{
 use crate::common::id;
 use crate::common::random::Random;
 use crate::common::solo::{
-    Solo, accepted, append, append_entries, ask_pre_vote, ask_vote, config, disk_with, heartbeat,
-    heartbeat_reply, members, rejected, snapshot, timeout_now,
+    Solo, accepted, append, append_entries, ask_pre_vote, ask_vote, config, disk_with, entry,
+    heartbeat, heartbeat_reply, members, rejected, snapshot, timeout_now,
 };
 use crate::play;
 
@@ -91,9 +91,7 @@ fn nonsense_is_refused_and_changes_nothing() {
 fn with_conf(data: &[u8]) -> Message {
     let kind = EntryKind::ConfChange;
     let conf = Entry { id: id(5, 4), kind, data: Bytes::copy_from_slice(data) };
-    let Message::AppendEntries(mut m) = append(5, id(1, 2), 0, &[(5, 3)]) else { unreachable!() };
-    m.entries.push(conf);
-    append_entries(5, m.prev, 0, m.entries)
+    append_entries(5, id(1, 2), 0, vec![entry(5, 3), conf])
 }
 
 /// Nobody is asked who could not have been: answers come of members alone, and nothing of this

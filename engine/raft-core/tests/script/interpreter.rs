@@ -393,7 +393,7 @@ impl Interpreter {
         if node.core.leader() != Some(NodeId(node.id)) {
             return Err(format!("node {} does not lead; only a leader sends snapshots", node.id));
         }
-        let snapshot = node.disk.0.borrow().machine.clone();
+        let snapshot = Box::new(node.disk.0.borrow().machine.clone());
         if snapshot.last.index == Index(0) {
             return Err(format!("node {} has applied nothing", node.id));
         }

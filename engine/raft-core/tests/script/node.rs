@@ -92,11 +92,11 @@ impl Node {
     pub(crate) fn keep(&mut self, ready: Ready) {
         if let Some(receipt) = ready.receipt {
             let (hard, snapshot) = (ready.hard_state, ready.snapshot);
-            let entries = ready.entries_to_persist;
+            let entries = ready.entries_to_persist.to_vec();
             self.writes.push_back((receipt, Write { hard, snapshot, entries }));
         }
         if !ready.committed_entries.is_empty() {
-            self.to_apply.push_back(ready.committed_entries);
+            self.to_apply.push_back(ready.committed_entries.to_vec());
         }
     }
 

@@ -54,11 +54,11 @@ impl Interpreter {
     fn print_outputs(&mut self, ready: &Ready) {
         if let Some(receipt) = &ready.receipt {
             let (hard, snapshot) = (ready.hard_state.as_ref(), ready.snapshot.as_ref());
-            let batch = notation::batch(hard, snapshot, &ready.entries_to_persist);
+            let batch = notation::batch(hard, snapshot, &ready.entries_to_persist.to_vec());
             self.out.line(Level::Plain, &format!("persist #{}: {batch}", receipt.seq().0));
         }
         if !ready.committed_entries.is_empty() {
-            let text = notation::entries(&ready.committed_entries);
+            let text = notation::entries(&ready.committed_entries.to_vec());
             self.out.line(Level::Plain, &format!("apply: {text}"));
         }
         for (id, outcome) in &ready.reads {

@@ -15,7 +15,7 @@ fn refused(cluster: &Cluster, place: usize) -> u64 {
 
 fn snapshot() -> Message {
     let conf = ConfState::of_voters((1..=3).map(NodeId));
-    let snapshot = SnapshotMeta { last: LogId::new(Term(1), Index(50)), conf };
+    let snapshot = Box::new(SnapshotMeta { last: LogId::new(Term(1), Index(50)), conf });
     Message::InstallSnapshot(InstallSnapshot { term: Term(1), snapshot })
 }
 
