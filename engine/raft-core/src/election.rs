@@ -122,10 +122,10 @@ impl<S: Storage> RaftCore<S> {
 
     /// The own vote is durable: now it counts (thesis 3.8).
     pub(crate) fn own_vote_durable(&mut self, term: Term) {
-        if let Some(position) =
-            self.position.filter(|_| self.role == Role::Candidate && self.term == term)
-        {
-            self.votes.record(position, true);
+        if self.role == Role::Candidate && self.term == term {
+            if let Some(position) = self.position {
+                self.votes.record(position, true);
+            }
             self.count_votes();
         }
     }
@@ -217,7 +217,10 @@ impl<S: Storage> RaftCore<S> {
     pub(crate) fn on_request_vote_reply(&mut self, position: usize, m: RequestVoteReply) {
         if self.role == Role::Candidate {
             self.votes.record(position, m.granted);
-            self.count_votes();
+            // Nobody leads before the own term and vote are durable, whoever votes unasked.
+            if self.persist.is_hard_durable() {
+                self.count_votes();
+            }
         }
     }
 }

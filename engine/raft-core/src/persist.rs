@@ -74,6 +74,11 @@ impl Persist {
         self.hard > self.issued
     }
 
+    /// Whether the newest term and vote are durable.
+    pub(crate) fn is_hard_durable(&self) -> bool {
+        self.hard <= self.durable
+    }
+
     /// The batch that makes the log durable up to `index`, which is beyond what is durable.
     pub(crate) fn batch_of(&self, index: Index) -> PersistSeq {
         self.batches.iter().find(|b| b.last >= index).map_or(self.coming(), |b| b.seq)

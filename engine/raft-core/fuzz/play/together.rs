@@ -185,6 +185,9 @@ impl<'a> Together<'a> {
 
     fn poll(&mut self, n: usize) {
         let node = &mut self.nodes[n];
+        if !node.core.has_ready() {
+            return;
+        }
         node.core.poll_ready(&mut self.ready);
         self.tally.note_ready(&self.ready);
         self.oracle.polled(n, &node.core, &self.ready, node.handed, &self.disks);
@@ -265,6 +268,7 @@ impl<'a> Together<'a> {
         let change = self.bytes.conf_change(NODES);
         // What is committed so far was committed by the members so far.
         self.poll(n);
+        self.oracle.observe(n, &self.nodes[n].core, &self.disks);
         let mut accepted = None;
         self.act(n, |core| accepted = core.handle_conf_change(&change).ok());
         if let Some(id) = accepted {

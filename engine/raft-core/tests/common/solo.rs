@@ -226,6 +226,12 @@ impl Solo {
         id
     }
 
+    /// Begins to hand leadership over.
+    pub(crate) fn transfer(&mut self, to: u64) {
+        self.core.handle_transfer(NodeId(to)).unwrap();
+        self.turn();
+    }
+
     /// Takes a snapshot that ends at `index`, drops the log up to there, and says so.
     pub(crate) fn compact(&mut self, index: u64) {
         self.disk.compact(Index(index), Index(index));
