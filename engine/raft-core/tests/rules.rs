@@ -7,7 +7,13 @@ mod common;
 mod durability;
 #[path = "rules/flow.rs"]
 mod flow;
+#[path = "rules/handover.rs"]
+mod handover;
 #[path = "rules/hostile.rs"]
 mod hostile;
+#[path = "rules/pending.rs"]
+mod pending;
 #[path = "../fuzz/play/mod.rs"]
 mod play;
+#[path = "rules/storage.rs"]
+mod storage;

@@ -1,6 +1,9 @@
 //! Rules 4, 5 and 6, and the limits: how entries flow, and how a stuck flow recovers.
 
-use raft_core::{Bytes, Config, Event, Fault, Index, Message, NodeId, ProposeError, StorageError};
+use raft_core::{
+    Bytes, ConfChange, ConfStep, Config, Event, Fault, Index, Message, NodeId, ProposeError,
+    StorageError,
+};
 
 use crate::common::disk::Disk;
 use crate::common::id;
@@ -175,6 +178,18 @@ fn uncommitted_bytes_are_limited() {
     assert_eq!(propose("12"), Ok(id(1, 3)));
     assert_eq!(propose("34"), Ok(id(1, 4)));
     assert_eq!(propose("5"), Err(ProposeError::Busy));
+}
+
+/// Only what was counted as proposed is counted as committed: a change of the members is neither.
+#[test]
+fn a_change_of_members_frees_no_bytes_of_proposals() {
+    let mut s = leading(Config { uncommitted_bytes_max: 20, ..config() });
+    s.change(&ConfChange::new([ConfStep::AddLearner(NodeId(4))]));
+    s.propose("123456789012345678");
+    s.step(2, accepted(1, 2));
+    assert_eq!(s.core.commit(), Index(2), "the change, not yet the proposal");
+    let more = s.core.handle_proposal(Bytes::from_static(b"123"));
+    assert_eq!(more, Err(ProposeError::Busy));
 }
 
 /// Committed entries come in portions.
