@@ -44,7 +44,7 @@ fn nothing_goes_past_a_pending_snapshot() {
     assert_eq!(f.applied.len(), 3);
 }
 
-/// Rule 10: its log is not there yet, so it leads nobody: it neither campaigns nor follows a request
+/// Rule 10: its log is not there yet, so it leads nobody: it does not campaign, not even when asked
 /// to. It does vote, by what it is about to have.
 #[test]
 fn who_is_installing_does_not_campaign() {
