@@ -27,6 +27,7 @@
 
 extern crate alloc;
 
+mod boot;
 mod conf_change;
 mod config;
 mod election;
@@ -53,6 +54,7 @@ mod replication;
 mod rng;
 mod snapshot;
 mod state;
+mod status;
 mod step;
 mod storage;
 mod timer;

@@ -4,25 +4,24 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::conf_change::{ConfHistory, ConfState};
+use crate::conf_change::ConfHistory;
 use crate::config::Config;
 use crate::entry::{Entry, EntryKind};
-use crate::error::{BootError, ProposeError, ReadError, StepError};
+use crate::error::{ProposeError, ReadError, StepError};
 use crate::event::{Event, Fault};
 use crate::ids::{Index, LogId, NodeId, Term, Tick};
 use crate::leader::Leadership;
 use crate::log::Log;
 use crate::message::Message;
 use crate::persist::{Gated, Persist};
-use crate::progress::ProgressState;
 use crate::proposed::Proposed;
 use crate::quorum::{Members, Votes};
 use crate::read_index::Reads;
 use crate::ready::{Applied, PersistSeq, ReadId, Receipt};
 use crate::rng::Rng;
 use crate::snapshot::Installing;
-use crate::state::{HardState, PeerState, PeerStatus, Role, SoftState, Status};
-use crate::storage::{InitialState, SnapshotMeta, Storage, StorageError};
+use crate::state::Role;
+use crate::storage::Storage;
 use crate::timer::{Timer, Timers};
 
 /// Bookkeeping that the limits on payload do not count, in bytes.
@@ -65,82 +64,12 @@ pub struct RaftCore<S: Storage> {
     pub(crate) fetching: bool,
     pub(crate) installing: Option<Installing>,
     pub(crate) stopped: bool,
-    noted: (Role, Term, Option<NodeId>),
+    pub(crate) noted: (Role, Term, Option<NodeId>),
     #[cfg(debug_assertions)]
     pub(crate) watch: crate::invariants::Watch,
 }
 
 impl<S: Storage> RaftCore<S> {
-    /// A replica as the storage knows it: a follower without a leader, at tick zero.
-    ///
-    /// Entries beyond the storage's newest snapshot are handed out to be applied again once they
-    /// are known to be committed. A host whose state machine is itself durable says how far it has
-    /// come with [`RaftCore::handle_applied`] before anything else.
-    ///
-    /// # Errors
-    /// A configuration that contradicts itself, or a storage that cannot be trusted.
-    pub fn new(config: Config, storage: S) -> Result<Self, BootError> {
-        Self::new_at(config, storage, Tick(0))
-    }
-
-    /// As [`RaftCore::new`], with the clock at `now`: a replica that joins a host already running
-    /// waits for a leader from now on, not from tick zero.
-    ///
-    /// # Errors
-    /// As [`RaftCore::new`].
-    pub fn new_at(config: Config, storage: S, now: Tick) -> Result<Self, BootError> {
-        config.validate()?;
-        let InitialState { mut hard, conf } =
-            storage.initial_state().map_err(BootError::Storage)?;
-        let (log, torn) = Log::load(&storage, hard.commit, config.log_cache_bytes_max)?;
-        let last = log.last().term;
-        if torn && last > hard.term {
-            // The snapshot is durable and the term it came with is not: no vote was given in it.
-            hard = HardState { term: last, vote: None, ..hard };
-        }
-        if last > hard.term {
-            return Err(BootError::TermBehindLog { term: hard.term, last });
-        }
-        let snapshot = storage.snapshot_meta();
-        let conf = load_confs(&storage, &snapshot, conf, torn)?;
-        let members = Members::new(conf.newest());
-        let quiet_until = Tick(now.0.saturating_add(config.election_timeout_ticks));
-        let installing = torn.then_some(Installing { snapshot, batch: None });
-        let mut core = Self {
-            position: members.position(config.id),
-            conf,
-            members,
-            term: hard.term,
-            vote: hard.vote,
-            role: Role::Follower,
-            leader: None,
-            leader_heard: Tick(0),
-            patience: 0,
-            quiet_until,
-            log,
-            persist: Persist::new(hard),
-            timers: Timers::new(now),
-            rng: Rng::new(config.seed, config.id.0),
-            votes: Votes::default(),
-            lead: Leadership::default(),
-            reads: Reads::default(),
-            proposed: Proposed::default(),
-            outbox: Vec::new(),
-            events: Vec::new(),
-            fetching: false,
-            installing,
-            stopped: false,
-            noted: (Role::Follower, hard.term, None),
-            #[cfg(debug_assertions)]
-            watch: crate::invariants::Watch::default(),
-            config,
-            storage,
-        };
-        core.reset_election_timer();
-        core.settle();
-        Ok(core)
-    }
-
     /// Sets the clock, which never runs backwards, and fires what is due.
     ///
     /// After a pause the host passes the real time: a leader that was asleep too long steps down
@@ -289,115 +218,6 @@ impl<S: Storage> RaftCore<S> {
         self.settle();
     }
 
-    /// The next tick at which time alone changes something; `None` when nothing waits for time.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Tick> {
-        self.timers.next()
-    }
-
-    /// The settings.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The members: the newest configuration in the log, which is in force.
-    #[must_use]
-    pub fn conf(&self) -> &ConfState {
-        self.conf.newest()
-    }
-
-    /// The entry that holds [`RaftCore::conf`]; beyond the commit index it may still fall.
-    #[must_use]
-    pub fn conf_index(&self) -> Index {
-        self.conf.newest_index()
-    }
-
-    /// The term of an entry that is in the log; `None` elsewhere.
-    #[must_use]
-    pub fn term_at(&self, index: Index) -> Option<Term> {
-        self.log.term_at(index)
-    }
-
-    /// What this leader knows about the other members, in ascending order. Empty elsewhere.
-    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> + '_ {
-        let timeout = self.config.election_timeout_ticks;
-        let others = self.lead.progress.iter().enumerate();
-        others.filter(|(p, _)| Some(*p) != self.position).map(move |(position, progress)| {
-            PeerStatus {
-                id: self.members.id(position),
-                voter: self.members.is_voter(position),
-                state: match progress.state {
-                    ProgressState::Probe { .. } => PeerState::Probe,
-                    ProgressState::Replicate => PeerState::Replicate,
-                    ProgressState::Snapshot { .. } => PeerState::Snapshot,
-                },
-                matched: progress.matched,
-                next: progress.next,
-                inflight_messages: progress.inflights().messages(),
-                inflight_bytes: progress.inflights().bytes(),
-                active: progress.heard.0.saturating_add(timeout) > self.now().0,
-            }
-        })
-    }
-
-    /// The storage.
-    #[must_use]
-    pub fn storage(&self) -> &S {
-        &self.storage
-    }
-
-    /// The clock.
-    #[must_use]
-    pub fn now(&self) -> Tick {
-        self.timers.now()
-    }
-
-    /// The role.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// The term.
-    #[must_use]
-    pub fn term(&self) -> Term {
-        self.term
-    }
-
-    /// The leader of the term, if known.
-    #[must_use]
-    pub fn leader(&self) -> Option<NodeId> {
-        self.leader
-    }
-
-    /// The highest index known to be committed.
-    #[must_use]
-    pub fn commit(&self) -> Index {
-        self.log.commit
-    }
-
-    /// Whether the replica has stopped for good; see [`Event::Fault`].
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.stopped
-    }
-
-    /// A summary.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
-            id: self.config.id,
-            soft: SoftState { role: self.role, leader: self.leader },
-            hard: HardState { term: self.term, vote: self.vote, commit: self.log.commit },
-            last: self.log.last(),
-            durable: self.log.durable,
-            applied: self.log.applied,
-            established: self.is_established(),
-            transfer: self.lead.transfer_to(),
-        }
-    }
-
     /// Raises the commit index and settles what became of proposals made here.
     pub(crate) fn advance_commit(&mut self, commit: Index) {
         let old = self.log.commit;
@@ -481,34 +301,4 @@ impl<S: Storage> RaftCore<S> {
         #[cfg(debug_assertions)]
         self.check_laws();
     }
-}
-
-/// The configurations of a stored log: what it began with, and every change since.
-fn load_confs<S: Storage>(
-    storage: &S,
-    snapshot: &SnapshotMeta,
-    initial: ConfState,
-    torn: bool,
-) -> Result<ConfHistory, BootError> {
-    let corrupt = BootError::Storage(StorageError::Corrupt);
-    let base = snapshot.last.index;
-    let first = if base > Index(0) { snapshot.conf.clone() } else { initial };
-    if !first.is_sound() {
-        return Err(corrupt);
-    }
-    let mut confs = ConfHistory::new(base, first);
-    let mut entries = Vec::new();
-    if !torn {
-        let from = base.next().max(storage.first_index());
-        storage.conf_entries(from, &mut entries).map_err(BootError::Storage)?;
-    }
-    for entry in entries {
-        let conf = ConfState::decode(&entry.data).filter(|c| !c.voters.is_empty());
-        let follows = entry.id.index > confs.newest_index() && entry.kind == EntryKind::ConfChange;
-        let Some(conf) = conf.filter(|_| follows) else {
-            return Err(corrupt);
-        };
-        confs.push(entry.id.index, conf);
-    }
-    Ok(confs)
 }

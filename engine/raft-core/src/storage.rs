@@ -30,8 +30,8 @@ pub trait Storage {
         out: &mut Vec<Entry>,
     ) -> Result<(), StorageError>;
 
-    /// Appends to `out` every [`EntryKind::ConfChange`] from `from` to the end of the log. Read once,
-    /// at the start.
+    /// Appends to `out` every [`EntryKind::ConfChange`] from `from` to the end of the log. Read
+    /// once, at the start.
     ///
     /// This reads the whole log, some of it at a time; a storage that knows where they are does
     /// better.

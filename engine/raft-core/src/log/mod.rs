@@ -151,8 +151,8 @@ impl Log {
         self.tail.payload(from, to)
     }
 
-    /// Entries in memory that are durable and applied are dropped, beyond what is kept for followers
-    /// that lag.
+    /// Entries in memory that are durable and applied are dropped, beyond what is kept for
+    /// followers that lag.
     pub(crate) fn evict(&mut self, leads: bool) {
         let kept = if leads { self.cache_bytes_max } else { 0 };
         self.tail.evict(self.applied.min(self.durable), kept);
@@ -172,8 +172,8 @@ impl Log {
         self.handed = last;
     }
 
-    /// Hands out entries to apply from `from` on (to `to` at most, and at least one), as many as fit
-    /// into `bytes_max`.
+    /// Hands out entries to apply from `from` on (to `to` at most, and at least one), as many as
+    /// fit into `bytes_max`.
     ///
     /// # Errors
     /// As [`Log::read`].
@@ -211,7 +211,8 @@ impl Log {
         if from >= self.tail.first() {
             return Ok(self.tail.read(from, to, bytes_max));
         }
-        // What is durable is there to be read, and comes in one piece, though some of it may be held.
+        // What is durable is there to be read, and comes in one piece, though some of it may be
+        // held.
         let end = to.next().min(self.tail.first().max(self.durable.next()));
         let mut entries = Vec::new();
         storage.entries(from, end, bytes_max, &mut entries)?;

@@ -112,7 +112,8 @@ impl Progress {
         }
         self.inflights.free_to(matched);
         // A probe is over when it was answered, not when some older message was. A snapshot is no
-        // longer needed once the log can go on from what matches, wherever the follower had it from.
+        // longer needed once the log can go on from what matches, wherever the follower had it
+        // from.
         let over = match self.state {
             ProgressState::Probe { .. } => {
                 matched >= self.matched && (rose || matched.next() == self.next)
