@@ -133,22 +133,13 @@ impl<'a> Alone<'a> {
     }
 
     fn message(&mut self) {
-        let (from, mut message) = self.bytes.message(&self.core);
-        if let Message::RequestVoteReply(reply) = &mut message {
-            reply.granted &= self.has_asked();
-        }
+        let (from, message) = self.bytes.message(&self.core);
         let before = self.core.status();
         let taken = self.core.handle_message(from, message);
         if taken.is_err() {
             assert_eq!(self.core.status(), before, "a refusal changes nothing");
         }
         self.tally.note_step(taken);
-    }
-
-    /// Nobody grants a vote that was not asked for, and the question waits for the disk.
-    fn has_asked(&self) -> bool {
-        let (core, disk) = (self.core.status().hard, self.disk.platter.borrow().hard);
-        (core.term, core.vote) == (disk.term, disk.vote)
     }
 
     fn poll(&mut self) {

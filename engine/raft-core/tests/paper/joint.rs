@@ -95,6 +95,12 @@ fn an_election_needs_both_majorities() {
     f.step(4, vote(2, true));
     assert_eq!(f.core.role(), Role::Leader);
     let mut f = candidate();
+    f.step(4, vote(2, true));
+    f.step(5, vote(2, true));
+    assert_eq!(f.core.role(), Role::Candidate, "the new ones would do, of the old it is one");
+    f.step(3, vote(2, true));
+    assert_eq!(f.core.role(), Role::Leader);
+    let mut f = candidate();
     f.step(4, vote(2, false));
     f.step(5, vote(2, false));
     assert_eq!(f.core.role(), Role::Follower, "lost in one is lost");

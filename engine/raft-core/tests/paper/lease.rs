@@ -38,7 +38,7 @@ fn leading() -> Solo {
 
 /// Lets a heartbeat leave; returns when, and the number of its round.
 fn heartbeat_leaves(s: &mut Solo) -> (u64, u64) {
-    loop {
+    for _ in 0..TIMEOUT {
         s.ticks(1);
         for message in s.take_for(2) {
             if let raft_core::Message::Heartbeat(m) = message {
@@ -46,6 +46,7 @@ fn heartbeat_leaves(s: &mut Solo) -> (u64, u64) {
             }
         }
     }
+    panic!("a leader sends heartbeats");
 }
 
 /// A lease from the heartbeat that left at the returned time.
@@ -239,11 +240,12 @@ fn handing_over_ends_the_lease_for_good() {
     assert_eq!(s.core.lease_until(), None, "before the request has left");
     s.turn();
     assert!(s.take_for(2).contains(&timeout_now(1)));
-    while s.core.status().transfer.is_some() {
+    for _ in 0..TIMEOUT {
         let (_, round) = heartbeat_leaves(&mut s);
         s.step(3, heartbeat_reply(1, round));
         assert_eq!(s.core.lease_until(), None);
     }
+    assert_eq!(s.core.status().transfer, None);
     let (_, round) = heartbeat_leaves(&mut s);
     s.step(2, heartbeat_reply(1, round));
     s.step(3, heartbeat_reply(1, round));

@@ -1,7 +1,8 @@
 //! Chapter 4.1, 4.2: members come and go one at a time. (4.3 is in `joint`.)
 
 use raft_core::{
-    ConfChange, ConfChangeError, ConfState, ConfStep, Event, Index, LogId, Message, NodeId, Role,
+    ConfChange, ConfChangeError, ConfState, ConfStep, Event, Index, LogId, Message, NodeId,
+    ReadOutcome, Role,
 };
 
 use crate::common::disk::Disk;
@@ -286,6 +287,17 @@ fn a_removed_server_does_not_disturb() {
     let mut f = told(&members(&[1, 2], &[]));
     f.step(3, ask_vote(9, id(9, 9)));
     assert_eq!((f.take(), f.term(), f.core.leader()), (vec![], 1, Some(NodeId(2))));
+}
+
+/// 4.1 and 6.4: what was waiting for a server that goes no longer waits.
+#[test]
+fn a_read_does_not_wait_for_a_server_that_left() {
+    let mut s = established(members(&[1, 2, 3, 4], &[]));
+    s.read(1);
+    s.step(2, heartbeat_reply(1, 1));
+    assert_eq!(s.reads, [], "two of four");
+    s.change(&remove(4));
+    assert_eq!(s.reads, [(1, ReadOutcome::Ready { index: Index(1) })], "two of three");
 }
 
 /// 4.2.2: a removed server gets nothing more, not even by way of an answer to it.

@@ -27,7 +27,7 @@ fn leading() -> Solo {
 
 /// Node `from` answers the next heartbeat.
 fn beat(s: &mut Solo, from: u64) {
-    loop {
+    for _ in 0..TIMEOUT {
         s.ticks(1);
         let round = s.take_for(from).into_iter().find_map(|m| match m {
             Message::Heartbeat(m) => Some(m.round),
@@ -37,6 +37,7 @@ fn beat(s: &mut Solo, from: u64) {
             return s.step(from, heartbeat_reply(s.term(), round));
         }
     }
+    panic!("a leader sends heartbeats");
 }
 
 /// Rule 8: a configuration counts from the moment it is in the log, so one that is committed and
@@ -79,9 +80,7 @@ fn no_lease_is_resumed_while_a_request_to_campaign_may_be_late() {
     let mut s = leading();
     s.transfer(2);
     assert!(s.take_for(2).contains(&timeout_now(1)), "and it is late");
-    while s.core.status().transfer.is_some() {
-        beat(&mut s, 3);
-    }
+    (0..TIMEOUT).for_each(|_| beat(&mut s, 3));
     assert!(s.events.contains(&Event::TransferAborted { to: NodeId(2) }));
     beat(&mut s, 3);
     assert_eq!(s.core.lease_until(), None);

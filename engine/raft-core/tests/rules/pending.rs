@@ -64,7 +64,7 @@ fn who_is_installing_does_not_campaign() {
     assert_eq!(f.core.role(), Role::Candidate, "then it campaigns like any other");
 }
 
-/// Rule 10: a second copy is answered when the first is durable, and is not installed again.
+/// Rule 10: a second copy is not installed again, and answered like the first.
 #[test]
 fn a_repeated_snapshot_is_installed_once() {
     let mut f = installing(disk_with(&[1, 2, 3], &[1, 1, 1], 1));
@@ -72,7 +72,8 @@ fn a_repeated_snapshot_is_installed_once() {
     assert_eq!((f.take(), f.disk.writes()), (vec![], 1));
     f.sync();
     f.turn();
-    assert_eq!(f.take(), [(2, accepted(3, 9)), (2, accepted(3, 9))]);
+    let answers = f.take();
+    assert!(!answers.is_empty() && answers.iter().all(|a| *a == (2, accepted(3, 9))));
     f.step(2, snapshot(3, id(2, 9), &three()));
     assert_eq!((f.take(), f.disk.writes()), (vec![(2, accepted(3, 9))], 0));
 }
@@ -115,25 +116,28 @@ fn a_fast_forward_is_acknowledged_when_durable() {
     assert_eq!(f.applied.len(), 2);
 }
 
-/// Rule 10: a newer one replaces the one that is pending; the disk that completes the first vouches
-/// for the first alone.
+/// Rule 10: one at a time. A newer one that comes meanwhile is as good as lost, and is taken when it
+/// comes again.
 #[test]
-fn a_newer_snapshot_replaces_a_pending_one() {
+fn a_newer_snapshot_waits_for_the_pending_one() {
     let mut f = installing(disk_with(&[1, 2, 3], &[1, 1, 1], 1));
     f.step(2, snapshot(3, id(3, 20), &three()));
-    assert_eq!((f.disk.writes(), f.core.commit()), (2, Index(20)));
-    f.sync_one();
+    assert_eq!((f.disk.writes(), f.core.commit()), (1, Index(9)));
+    f.sync();
     f.turn();
     assert_eq!(f.take(), [(2, accepted(3, 9))]);
-    assert_eq!(f.core.status().applied, Index(1));
-    f.sync_one();
+    assert_eq!(f.core.status().applied, Index(9));
+    f.step(2, snapshot(3, id(3, 20), &three()));
+    f.sync();
     f.turn();
     assert_eq!(f.take(), [(2, accepted(3, 20))]);
     assert_eq!(f.core.status().applied, Index(20));
 }
 
-/// Rule 10: a leader that comes meanwhile finds the same: what it sends past the snapshot is lost,
-/// and what it asks about it is answered when it is durable.
+/// Rule 10: a leader that comes meanwhile finds the same: what it sends past the snapshot is lost.
+/// The snapshot itself, which is at commit here, is answered with commit when that is durable: what
+/// the former leader was to hear nobody hears any more, and a leader without an answer waits as
+/// long as a snapshot may take.
 #[test]
 fn a_new_leader_finds_the_snapshot_pending() {
     let mut f = installing(disk_with(&[1, 2, 3], &[1, 1, 1], 1));
