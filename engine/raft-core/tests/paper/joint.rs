@@ -1,7 +1,7 @@
 //! Chapter 4.3: arbitrary changes of the members, through a joint configuration.
 
 use raft_core::{
-    ConfChange, ConfChangeError, ConfState, ConfStep, EntryKind, Index, Message, NodeId,
+    ConfChange, ConfChangeError, ConfState, ConfStep, EntryKind, Event, Index, Message, NodeId,
     ReadOutcome, Role, Transition,
 };
 
@@ -183,6 +183,18 @@ fn a_leader_of_the_old_servers_steps_down_at_the_end() {
     assert_eq!((s.core.role(), s.core.commit()), (Role::Follower, Index(3)));
     let asked: Vec<_> = s.take();
     assert!(asked.iter().any(|(to, m)| [3, 4].contains(to) && *m == timeout_now(1)), "{asked:?}");
+}
+
+/// 4.3 and 3.10: a successor that votes in the old configuration alone is none any more when the
+/// joint one is left.
+#[test]
+fn a_successor_that_goes_is_none() {
+    let mut s = entering(Transition::Auto);
+    s.transfer(2);
+    s.step(3, accepted(1, 2));
+    s.step(4, accepted(1, 2));
+    assert_eq!((s.core.conf_index(), s.core.status().transfer), (Index(3), None));
+    assert!(s.events.contains(&Event::TransferAborted { to: NodeId(2) }));
 }
 
 /// 4.3: until it is left no other change begins; leaving is a change of its own where the caller

@@ -257,6 +257,7 @@ fn a_removed_server_campaigns_until_that_is_committed() {
 fn a_server_that_knows_it_is_removed_is_silent() {
     let mut f = told(&members(&[2, 3], &[]));
     f.step(2, heartbeat(1, 2, 0));
+    assert_eq!(f.core.next_deadline(), None, "from then on, not from its next campaign");
     f.take();
     f.ticks(5 * TIMEOUT);
     f.core.handle_campaign();

@@ -156,6 +156,21 @@ fn the_dead_get_no_snapshot() {
     assert_eq!(snapshots(&s.take_for(2)), 1, "and one when it is back");
 }
 
+/// 5.1: a snapshot that would leave a gap before the log, or that the follower is beyond, helps
+/// nobody and is not sent.
+#[test]
+fn a_snapshot_that_does_not_help_is_not_sent() {
+    for index in [2, 0] {
+        let mut s = compacted_leader(config());
+        s.disk.platter.borrow_mut().snapshot.last = id(u64::from(index > 0), index);
+        needs_snapshot(&mut s);
+        assert_eq!(snapshots(&s.take_for(2)), 0, "{index}");
+        s.disk.platter.borrow_mut().snapshot.last = id(1, 3);
+        s.step(2, heartbeat_reply(2, 0));
+        assert_eq!(snapshots(&s.take_for(2)), 1, "there is one now");
+    }
+}
+
 /// 5.1: a snapshot that holds more than the follower has replaces its whole log. The state machine
 /// starts from it, and so does the configuration.
 #[test]

@@ -1,6 +1,6 @@
 //! Rule 10: a snapshot on its way to the disk.
 
-use raft_core::{ConfState, Fault, Index, Message, Role};
+use raft_core::{ConfState, Event, Fault, Index, Message, Role, StorageError};
 
 use crate::common::disk::Disk;
 use crate::common::id;
@@ -188,4 +188,17 @@ fn a_slow_state_machine_may_report_late() {
     f.turn();
     assert_eq!((f.core.status().applied, f.applied.len()), (Index(9), 3));
     assert!(!f.core.is_stopped());
+}
+
+/// Rule 10: what was being fetched before the snapshot came is not needed after it, and nobody has
+/// to say that it is there.
+#[test]
+fn a_snapshot_ends_the_wait_for_older_entries() {
+    let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 1], 3));
+    f.disk.fault.set(Some(StorageError::Pending));
+    f.turn();
+    assert!(f.events.contains(&Event::Fetch { from: Index(1), to: Index(3) }));
+    f.step(2, snapshot(3, id(2, 9), &three()));
+    f.step(2, append(3, id(2, 9), 10, &[(3, 10)]));
+    assert_eq!((f.core.status().applied, f.applied.len()), (Index(10), 1));
 }
