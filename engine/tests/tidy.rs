@@ -14,6 +14,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 /// Crates of the workspace, and which of the others each may import.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("raft-core", &[]),
+    ("raft-differential", &["raft-core"]),
     ("multi-raft", &["raft-core"]),
     ("wal", &["raft-core"]),
     ("net", &["raft-core"]),
@@ -33,6 +34,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("io-uring", &["engine", "wal", "net"]),
     ("tokio", &["chainfire"]),
     ("memmap2", &["wal"]),
+    ("raft", &["bench", "raft-differential"]),
 ];
 
 /// What may lie at the top of the repository; `.git` and `target` are not looked at.
