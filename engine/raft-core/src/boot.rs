@@ -20,6 +20,9 @@ use crate::state::{HardState, Role};
 use crate::storage::{InitialState, SnapshotMeta, Storage, StorageError};
 use crate::timer::Timers;
 
+/// Bookkeeping that the limits on payload do not count, in bytes.
+const BACKLOG_SLACK: usize = 1 << 20;
+
 impl<S: Storage> RaftCore<S> {
     /// A replica as the storage knows it: a follower without a leader, at tick zero.
     ///
@@ -56,7 +59,9 @@ impl<S: Storage> RaftCore<S> {
         let members = Members::new(conf.newest());
         let quiet_until = Tick(now.0.saturating_add(config.election_timeout_ticks));
         let installing = torn.then_some(Installing { snapshot, batch: None });
+        let backlog = config.log_cache_bytes_max.saturating_add(config.uncommitted_bytes_max);
         let mut core = Self {
+            backlog_bytes_max: backlog.saturating_add(BACKLOG_SLACK),
             position: members.position(config.id),
             conf,
             members,

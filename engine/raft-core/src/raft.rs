@@ -24,9 +24,6 @@ use crate::state::Role;
 use crate::storage::Storage;
 use crate::timer::{Timer, Timers};
 
-/// Bookkeeping that the limits on payload do not count, in bytes.
-const BACKLOG_SLACK: usize = 1 << 20;
-
 /// One replica of one group.
 ///
 /// Inputs (`handle_*`) change the state and queue outputs; [`RaftCore::poll_ready`] hands the
@@ -60,6 +57,8 @@ pub struct RaftCore<S: Storage> {
     pub(crate) proposed: Proposed,
     pub(crate) outbox: Vec<(NodeId, Message)>,
     pub(crate) events: Vec<Event>,
+    /// What the log may hold in memory before commands are refused, in bytes.
+    pub(crate) backlog_bytes_max: usize,
     /// Committed entries wait for the storage to fetch them.
     pub(crate) fetching: bool,
     pub(crate) installing: Option<Installing>,
@@ -118,28 +117,8 @@ impl<S: Storage> RaftCore<S> {
     /// # Errors
     /// The command is certainly in no log; see [`ProposeError`].
     pub fn handle_proposal(&mut self, data: Bytes) -> Result<LogId, ProposeError> {
-        if self.stopped {
-            return Err(ProposeError::Stopped);
-        }
-        if self.role != Role::Leader {
-            return Err(ProposeError::NotLeader { leader: self.leader });
-        }
-        if let Some(to) = self.lead.transfer_to() {
-            return Err(ProposeError::Transferring { to });
-        }
-        if data.len() > self.config.entry_bytes_max {
-            return Err(ProposeError::TooLarge);
-        }
-        let uncommitted = self.lead.uncommitted_bytes;
-        if uncommitted > 0 && uncommitted + data.len() > self.config.uncommitted_bytes_max {
-            return Err(ProposeError::Busy);
-        }
-        // A quorum of others commits without the own disk, and without the own state machine: the
-        // entries these have not seen to stay in memory.
-        let config = &self.config;
-        let backlog = config.log_cache_bytes_max.saturating_add(config.uncommitted_bytes_max);
-        if self.log.held_bytes() > backlog.saturating_add(BACKLOG_SLACK) {
-            return Err(ProposeError::Busy);
+        if let Some(error) = self.refusal(data.len()) {
+            return Err(error);
         }
         self.lead.uncommitted_bytes += data.len();
         let id = self.append_own(EntryKind::Normal, data);
@@ -147,6 +126,30 @@ impl<S: Storage> RaftCore<S> {
         #[cfg(debug_assertions)]
         self.check_laws();
         Ok(id)
+    }
+
+    /// Why a command of so many bytes cannot be taken now, if it cannot.
+    #[inline(always)]
+    fn refusal(&self, bytes: usize) -> Option<ProposeError> {
+        let (lead, config) = (&self.lead, &self.config);
+        if self.stopped {
+            return Some(ProposeError::Stopped);
+        }
+        if self.role != Role::Leader {
+            return Some(ProposeError::NotLeader { leader: self.leader });
+        }
+        if let Some(to) = lead.transfer_to() {
+            return Some(ProposeError::Transferring { to });
+        }
+        if bytes > config.entry_bytes_max {
+            return Some(ProposeError::TooLarge);
+        }
+        let uncommitted = lead.uncommitted_bytes;
+        let full = uncommitted > 0 && uncommitted + bytes > config.uncommitted_bytes_max;
+        // A quorum of others commits without the own disk, and without the own state machine: the
+        // entries these have not seen to stay in memory.
+        let behind = self.log.held_bytes() > self.backlog_bytes_max;
+        (full || behind).then_some(ProposeError::Busy)
     }
 
     /// Asks for a linearizable read: the answer comes as a [`crate::ReadOutcome`] (thesis 6.4).

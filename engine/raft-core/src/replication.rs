@@ -41,6 +41,9 @@ impl<S: Storage> RaftCore<S> {
             if !self.send_append(position, more) || !more {
                 return;
             }
+            if self.lead.progress[position].next > self.log.last_index() {
+                return;
+            }
         }
     }
 

@@ -18,11 +18,9 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    /// Adds the next entry of a log, which follows the last one.
     #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry) {
-        if let Some(last) = self.entries.last() {
-            self.broken |= entry.id.index != last.id.index.next() || entry.id.term < last.id.term;
-        }
         self.has_conf |= entry.kind == EntryKind::ConfChange;
         self.payload += entry.data.len();
         self.entries.push(entry);
@@ -42,9 +40,10 @@ impl Chunk {
 
     /// Becomes empty and keeps its memory.
     pub(super) fn clear(&mut self) {
-        let mut entries = core::mem::take(&mut self.entries);
-        entries.clear();
-        *self = Self { entries, ..Self::default() };
+        self.entries.clear();
+        self.payload = 0;
+        self.has_conf = false;
+        self.broken = false;
     }
 }
 

@@ -93,11 +93,15 @@ impl Tail {
     }
 
     /// Whatever is open becomes a chunk that can be shared.
+    #[inline]
     pub(crate) fn seal(&mut self) {
-        let (count, payload) = (self.open.len(), self.open.payload());
-        if count == 0 {
-            return;
+        if self.open.len() > 0 {
+            self.seal_some();
         }
+    }
+
+    fn seal_some(&mut self) {
+        let (count, payload) = (self.open.len(), self.open.payload());
         let mut chunk = self.spare.take().unwrap_or_default();
         if let Some(inner) = Arc::get_mut(&mut chunk) {
             core::mem::swap(inner, &mut self.open);
@@ -168,12 +172,14 @@ impl Tail {
     #[inline]
     fn place(&self, index: Index) -> usize {
         // Most of what is asked for came last, or last but one.
-        for (back, held) in self.held.iter().rev().take(2).enumerate() {
-            if held.first <= index {
-                return self.held.len() - 1 - back;
-            }
+        let len = self.held.len();
+        if len > 0 && self.held[len - 1].first <= index {
+            len - 1
+        } else if len > 1 && self.held[len - 2].first <= index {
+            len - 2
+        } else {
+            self.held.partition_point(|h| h.first <= index).saturating_sub(1)
         }
-        self.held.partition_point(|h| h.first <= index).saturating_sub(1)
     }
 
     /// The entries `from..=to`, all of them held, as many as come together and fit into `bytes_max`
@@ -248,8 +254,12 @@ impl Tail {
     /// The payload of the entries `from..=to` that are held.
     pub(crate) fn payload(&mut self, from: Index, to: Index) -> usize {
         self.seal();
+        let place = self.place(from);
+        if let Some(held) = self.held.get(place).filter(|h| h.is_just(from, to)) {
+            return held.payload;
+        }
         let mut sum = 0;
-        for held in self.held.range(self.place(from).min(self.held.len())..) {
+        for held in self.held.range(place.min(self.held.len())..) {
             if held.first > to {
                 return sum;
             }
