@@ -9,7 +9,7 @@
 //! cargo +nightly fuzz tmin -s none step fuzz/artifacts/step/crash-...   # the same, shorter
 //! ```
 //!
-//! Without a sanitizer (`-s none`): the core holds no unsafe code, and runs are three times as fast.
+//! Without a sanitizer (`-s none`): the core holds no unsafe code, and runs are faster by far.
 //! Its own laws are on, as in every build for fuzzing. A finding becomes a test with a name.
 //!
 //! What is worth keeping, the fewest runs that together reach every edge known, goes to
