@@ -116,8 +116,8 @@ fn a_fast_forward_is_acknowledged_when_durable() {
     assert_eq!(f.applied.len(), 2);
 }
 
-/// Rule 10: one at a time. A newer one that comes meanwhile is as good as lost, and is taken when it
-/// comes again.
+/// Rule 10: one at a time. A newer one that comes meanwhile is as good as lost, and is taken when
+/// it comes again.
 #[test]
 fn a_newer_snapshot_waits_for_the_pending_one() {
     let mut f = installing(disk_with(&[1, 2, 3], &[1, 1, 1], 1));
