@@ -17,6 +17,7 @@ use crate::read_index::Reads;
 use crate::rng::Rng;
 use crate::snapshot::Installing;
 use crate::state::{HardState, Role};
+use crate::step::TERM_END;
 use crate::storage::{InitialState, SnapshotMeta, Storage, StorageError};
 use crate::timer::Timers;
 
@@ -45,6 +46,10 @@ impl<S: Storage> RaftCore<S> {
         config.validate()?;
         let InitialState { mut hard, conf } =
             storage.initial_state().map_err(BootError::Storage)?;
+        // A liar may bring a replica to the last term a message can have, and it may campaign then.
+        if hard.term.0 >= 2 * TERM_END.0 {
+            return Err(BootError::Storage(StorageError::Corrupt));
+        }
         let (log, torn) = Log::load(&storage, hard.commit, config.log_cache_bytes_max)?;
         let last = log.last().term;
         if torn && last > hard.term {
@@ -55,7 +60,7 @@ impl<S: Storage> RaftCore<S> {
             return Err(BootError::TermBehindLog { term: hard.term, last });
         }
         let snapshot = storage.snapshot_meta();
-        let conf = load_confs(&storage, &snapshot, conf, torn)?;
+        let conf = load_confs(&storage, &log, &snapshot, conf, torn)?;
         let members = Members::new(conf.newest());
         let quiet_until = Tick(now.0.saturating_add(config.election_timeout_ticks));
         let installing = torn.then_some(Installing { snapshot, batch: None });
@@ -100,6 +105,7 @@ impl<S: Storage> RaftCore<S> {
 /// The configurations of a stored log: what it began with, and every change since.
 fn load_confs<S: Storage>(
     storage: &S,
+    log: &Log,
     snapshot: &SnapshotMeta,
     initial: ConfState,
     torn: bool,
@@ -118,8 +124,9 @@ fn load_confs<S: Storage>(
     }
     for entry in entries {
         let conf = ConfState::decode(&entry.data).filter(|c| !c.voters.is_empty());
+        let of_log = log.term_at(entry.id.index) == Some(entry.id.term);
         let follows = entry.id.index > confs.newest_index() && entry.kind == EntryKind::ConfChange;
-        let Some(conf) = conf.filter(|_| follows) else {
+        let Some(conf) = conf.filter(|_| of_log && follows) else {
             return Err(corrupt);
         };
         confs.push(entry.id.index, conf);

@@ -3,6 +3,9 @@
 use crate::error::BootError;
 use crate::ids::NodeId;
 
+/// Timeouts beyond this are no timeouts, and sums of them would overflow.
+const TICKS_MAX: u64 = 1 << 48;
+
 /// The settings of one replica. Ticks are the caller's unit of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -74,6 +77,10 @@ impl Config {
         }
         if self.heartbeat_interval_ticks == 0 {
             return Err(BootError::Config("heartbeat_interval_ticks must be at least 1"));
+        }
+        let longest = [self.election_timeout_ticks, self.heartbeat_interval_ticks];
+        if longest.into_iter().max() > Some(TICKS_MAX) {
+            return Err(BootError::Config("a timeout is longer than anybody waits"));
         }
         if self.election_timeout_ticks <= 2 * self.heartbeat_interval_ticks {
             return Err(BootError::Config(

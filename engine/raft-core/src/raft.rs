@@ -120,7 +120,6 @@ impl<S: Storage> RaftCore<S> {
         if let Some(error) = self.refusal(data.len()) {
             return Err(error);
         }
-        self.lead.uncommitted_bytes += data.len();
         let id = self.append_own(EntryKind::Normal, data);
         self.proposed.note(id);
         #[cfg(debug_assertions)]
@@ -253,6 +252,7 @@ impl<S: Storage> RaftCore<S> {
     #[inline(always)]
     pub(crate) fn append_own(&mut self, kind: EntryKind, data: Bytes) -> LogId {
         let id = LogId::new(self.term, self.log.last_index().next());
+        self.lead.uncommitted_bytes += data.len();
         self.log.append(Entry { id, kind, data });
         self.lead.sends_due = true;
         id

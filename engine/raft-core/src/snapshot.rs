@@ -119,11 +119,11 @@ impl<S: Storage> RaftCore<S> {
     }
 
     pub(crate) fn on_install_snapshot(&mut self, from: NodeId, m: InstallSnapshot) {
-        // One at a time: a newer one is asked for when it is still needed.
-        if !self.follow(from) || self.is_installing() {
+        let (last, commit) = (m.snapshot.last, self.log.commit);
+        // One at a time: a newer one is asked for again if it is still needed.
+        if !self.follow(from) || self.is_installing() && last.index > commit {
             return;
         }
-        let (last, commit) = (m.snapshot.last, self.log.commit);
         if last.index > commit {
             if self.log.term_at(last.index) == Some(last.term) {
                 // The log has it all: nothing to install, and entries beyond it stay.

@@ -13,7 +13,7 @@ use crate::state::Role;
 use crate::storage::{SnapshotMeta, Storage};
 
 /// Terms stay below this, so that the next term always exists whatever a peer claims.
-const TERM_END: Term = Term(1 << 62);
+pub(crate) const TERM_END: Term = Term(1 << 62);
 
 impl<S: Storage> RaftCore<S> {
     /// Refuses what no correct member sends, before anything changes.

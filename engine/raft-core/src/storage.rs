@@ -45,6 +45,9 @@ pub trait Storage {
             chunk.clear();
             self.entries(next, end, 1 << 20, &mut chunk)?;
             let last = chunk.last().ok_or(StorageError::Corrupt)?;
+            if last.id.index < next || last.id.index >= end {
+                return Err(StorageError::Corrupt);
+            }
             next = last.id.index.next();
             out.extend(chunk.drain(..).filter(|e| e.kind == EntryKind::ConfChange));
         }

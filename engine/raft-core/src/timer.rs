@@ -49,7 +49,8 @@ impl Timers {
     }
 
     pub(crate) fn set(&mut self, timer: Timer, at: Tick) {
-        self.deadlines[timer as usize] = at;
+        // The last tick of all is never, and would not be waited for.
+        self.deadlines[timer as usize] = at.min(Tick(NEVER.0 - 1));
     }
 
     /// Sets the deadline unless an earlier one stands.

@@ -42,6 +42,9 @@ pub(crate) enum Divergence {
     /// A configuration is in force as soon as it is in the log (thesis 4.1), for raft-rs when it is
     /// applied.
     InForceOnAppend,
+    /// A vote given again, to somebody who lost, is no sign of life of the leader; for raft-rs it is,
+    /// and the leader's time begins again.
+    RepeatedVoteIsNoLife,
     /// When a rejection shows that the logs part before the base, the base is still tried before a
     /// snapshot is sent: a round trip more, and no snapshot to who does not need it.
     BaseIsProbed,
@@ -93,6 +96,7 @@ impl Divergence {
         Self::GrantOutweighsRefusal,
         Self::QuorumIsWatchedAllTheTime,
         Self::InForceOnAppend,
+        Self::RepeatedVoteIsNoLife,
         Self::BaseIsProbed,
         Self::ProbeIsAnswered,
         Self::NextIsBeyondMatch,
@@ -132,7 +136,7 @@ impl Divergence {
 
     /// About messages to followers and candidates.
     fn explains_message(self, case: &Case, message: &Message) -> bool {
-        let Case { setup, before, wavered, ours, theirs, .. } = case;
+        let Case { setup, before, wavered, revoted, ours, theirs, .. } = case;
         let same_state = ours.view == theirs.view;
         match (self, message) {
             (Self::RefusalIsSaid, Message::PreVote(m)) => {
@@ -175,6 +179,9 @@ impl Divergence {
                 Self::GrantOutweighsRefusal,
                 Message::PreVoteReply(_) | Message::RequestVoteReply(_),
             ) => *wavered && rank(ours.view.role) > rank(theirs.view.role),
+            (Self::RepeatedVoteIsNoLife, Message::RequestVote(_) | Message::PreVote(_)) => {
+                setup.check_quorum && *revoted && before.leader.is_some() && theirs.view == *before
+            }
             (Self::OwnVoteIsDurable, Message::TimeoutNow(_)) => {
                 theirs.view.stopped && before.leads() && before.conf.voters.len() == 1
             }

@@ -55,8 +55,8 @@ impl<R: Replica> Cluster<R> {
                 if self.is_settled(&view) {
                     return Some(leader);
                 }
-                if round == PATIENCE / 2 {
-                    self.wake_stranded(view.term);
+                if round >= PATIENCE / 2 && round % 4 == 0 {
+                    self.wake_stranded(leader, view.term);
                     continue;
                 }
                 for (peer, _, _, state) in view.peers {
@@ -75,12 +75,22 @@ impl<R: Replica> Cluster<R> {
         None
     }
 
-    /// Who is ahead in terms and is not heard by the leader of the day asks for votes in the end.
-    fn wake_stranded(&mut self, term: u64) {
+    /// Who is ahead in terms and is not heard by the leader of the day asks for votes in the end;
+    /// the leader starts again if that does not help.
+    fn wake_stranded(&mut self, leader: u64, term: u64) {
         let ahead = (1..=self.size()).find(|id| self.nodes[*id as usize - 1].view().term > term);
-        if let Some(id) = ahead {
-            self.stranded += 1;
-            self.act(&Action::Campaign(id));
+        let Some(ahead) = ahead else {
+            return;
+        };
+        self.stranded += 1;
+        self.act(&Action::Campaign(ahead));
+        self.drain();
+        if self.node(leader).leads() == Some(term) {
+            self.act(&Action::Crash(leader, 0));
+            for _ in 0..3 {
+                self.act(&Action::Campaign(leader));
+                self.drain();
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Random inputs: mostly what correct members of the group might send, sometimes what none would.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::{
     AppendEntries, AppendEntriesReply, AppendOutcome, ConfState, Entries, Entry, EntryKind,
@@ -8,8 +8,8 @@ use raft_core::{
     PreVoteReply, RequestVote, RequestVoteReply, Role, SnapshotMeta, Term, TimeoutNow,
 };
 
-use super::Ask;
-use crate::model::{Start, View};
+use super::{Ask, SELF};
+use crate::model::{ELECTION_TICKS, Start, View};
 use crate::random::Random;
 use crate::translate::data_of;
 
@@ -32,6 +32,8 @@ pub(super) struct Scene {
     pub(super) honest: bool,
     /// The replica is to lead, and is mostly helped.
     ambitious: bool,
+    /// What is to come next.
+    plan: VecDeque<Ask>,
 }
 
 fn at(log: &[LogId], index: u64) -> LogId {
@@ -49,6 +51,7 @@ impl Scene {
             commands: 1000,
             honest: true,
             ambitious: random.percent(50),
+            plan: VecDeque::new(),
         }
     }
 
@@ -72,6 +75,9 @@ impl Scene {
     }
 
     pub(super) fn draw(&mut self, random: &mut Random, view: &View) -> Ask {
+        if let Some(ask) = self.plan.pop_front() {
+            return ask;
+        }
         let ambitious = self.ambitious && random.percent(60);
         match (view.role, random.below(100)) {
             (Role::Follower, _) if ambitious => Ask::Campaign,
@@ -90,10 +96,28 @@ impl Scene {
             (Role::Leader, 34..85) => self.answer_leader(random, view),
             (Role::Follower, 8..16) | (_, 8..12) => Ask::Campaign,
             (Role::Candidate | Role::PreCandidate, 12..65) => self.answer_candidate(random, view),
+            (Role::Follower, 64..67) if view.leader.is_some() => match view.vote {
+                Some(loser) if loser != SELF && view.leader != Some(loser) => {
+                    self.ask_again(view, loser)
+                }
+                _ => Ask::Tick(1),
+            },
             (_, 65..80) => Self::of_candidate(random, view),
             (_, 80..81) => self.untimely(random, view),
             _ => self.of_leader(random, view),
         }
+    }
+
+    /// A loser's question comes once more, just before the leader's time is over.
+    fn ask_again(&mut self, view: &View, loser: u64) -> Ask {
+        let (term, last, half) = (Term(view.term), view.last(), ELECTION_TICKS / 2 + 1);
+        let ask = |term| RequestVote { term, last, transfer: false };
+        self.plan = VecDeque::from([
+            Ask::Message(loser, Message::RequestVote(ask(term))),
+            Ask::Tick(half),
+            Ask::Message(loser, Message::RequestVote(ask(term.next()))),
+        ]);
+        Ask::Tick(half)
     }
 
     /// Somebody else asks for a vote.

@@ -62,6 +62,8 @@ pub(crate) struct Case {
     pub(crate) honest: bool,
     /// Somebody has refused its vote and then given it.
     pub(crate) wavered: bool,
+    /// It has given its vote again since it last heard from the leader.
+    pub(crate) revoted: bool,
     pub(crate) ours: Outcome,
     pub(crate) theirs: Outcome,
 }
@@ -89,6 +91,7 @@ struct Pair {
     /// Who has answered the campaign that is going on, and how first.
     answers: BTreeMap<u64, bool>,
     wavered: bool,
+    revoted: bool,
 }
 
 impl Pair {
@@ -103,6 +106,7 @@ impl Pair {
             theirs_stopped: false,
             answers: BTreeMap::new(),
             wavered: false,
+            revoted: false,
         }
     }
 
@@ -110,6 +114,7 @@ impl Pair {
     fn ask(&mut self, ask: Ask, honest: bool, sync: bool) -> Case {
         let before = self.ours.view();
         self.note_answer(&before, &ask);
+        self.note_vote(&before, &ask);
         act(&mut self.ours, &ask, |_, message| message.clone());
         // What a leader does does not wait for its disk; everything else does.
         let sync = sync || !before.leads() || !self.ours.view().leads();
@@ -131,12 +136,26 @@ impl Pair {
             let sent = sent.iter().map(|(to, m)| (*to, to_ours(m))).collect();
             Outcome { view: self.theirs.view(), sent: plain(sent, &before, &ask) }
         };
-        let (setup, wavered) = (self.setup, self.wavered);
+        let (setup, wavered, revoted) = (self.setup, self.wavered, self.revoted);
         if (before.term, before.role) != (ours.view.term, ours.view.role) {
             self.answers.clear();
             self.wavered = false;
         }
-        Case { setup, before, ask, honest, wavered, ours, theirs }
+        Case { setup, before, ask, honest, wavered, revoted, ours, theirs }
+    }
+
+    fn note_vote(&mut self, before: &View, ask: &Ask) {
+        match ask {
+            Ask::Message(from, Message::RequestVote(m))
+                if m.term.0 == before.term && before.vote == Some(*from) =>
+            {
+                self.revoted |= before.leader.is_some();
+            }
+            Ask::Message(from, message) if before.leader == Some(*from) => {
+                self.revoted &= message.is_reply() || message.term().0 != before.term;
+            }
+            _ => {}
+        }
     }
 
     fn note_answer(&mut self, before: &View, ask: &Ask) {
