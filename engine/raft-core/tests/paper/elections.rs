@@ -15,8 +15,7 @@ fn pre_voting() -> Config {
     Config { pre_vote: true, ..config() }
 }
 
-/// 3.3: "if one server's current term is smaller than the other's, then it updates its current term
-/// to the larger value."
+/// 3.3: whoever hears of a newer term takes it over, and a candidate or leader follows again.
 #[test]
 fn a_larger_term_is_adopted_by_every_role() {
     let mut follower = Solo::new(&[1, 2, 3]);
@@ -38,7 +37,7 @@ fn a_larger_term_is_adopted_by_every_role() {
     );
 }
 
-/// 3.3: "If a server receives a request with a stale term number, it rejects the request."
+/// 3.3: what comes from an older term is answered with the newer one, and has no other effect.
 #[test]
 fn a_request_of_a_stale_term_is_answered_and_changes_nothing() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -53,15 +52,14 @@ fn a_request_of_a_stale_term_is_answered_and_changes_nothing() {
     assert_eq!(s.core.status(), before);
 }
 
-/// 3.4: "When servers start up, they begin as followers."
+/// 3.4: whatever term is on its disk, a server that starts follows, and knows no leader yet.
 #[test]
 fn a_replica_begins_as_a_follower() {
     let s = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 2], 0));
     assert_eq!((s.core.role(), s.core.leader(), s.term()), (Role::Follower, None, 2));
 }
 
-/// 3.4: "A server remains in follower state as long as it receives valid RPCs from a leader or
-/// candidate."
+/// 3.4: a follower does not campaign while its leader is heard in time, and does once it is silent.
 #[test]
 fn heartbeats_keep_a_follower_a_follower() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -74,9 +72,8 @@ fn heartbeats_keep_a_follower_a_follower() {
     assert_eq!(s.core.role(), Role::Candidate);
 }
 
-/// 3.4: "To begin an election, a follower increments its current term and transitions to candidate
-/// state. It then votes for itself and issues RequestVote RPCs in parallel to each of the other
-/// servers."
+/// 3.4: when its timeout passes a follower enters the next term, gives itself its vote, and asks
+/// all others for theirs.
 #[test]
 fn an_election_asks_everyone_in_a_new_term() {
     let mut s = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 2], 0));
@@ -88,8 +85,8 @@ fn an_election_asks_everyone_in_a_new_term() {
     assert_eq!((hard.term, hard.vote), (Term(3), Some(NodeId(1))));
 }
 
-/// 3.4: "A candidate wins an election if it receives votes from a majority of the servers in the
-/// full cluster for the same term."
+/// 3.4: more than half of all voters elect, the candidate among them. An answer that comes twice
+/// counts once; who is refused by too many gives up.
 #[test]
 fn a_majority_elects() {
     for (voters, needed) in [(2, 1), (3, 1), (4, 2), (5, 2)] {
@@ -114,8 +111,8 @@ fn a_majority_elects() {
     assert_eq!(s.core.role(), Role::Follower);
 }
 
-/// 3.4: "Each server will vote for at most one candidate in a given term, on a
-/// first-come-first-served basis."
+/// 3.4: the vote of a term stays with whoever asked first, though a better log asks later and
+/// though the voter restarts. Who got it gets it again.
 #[test]
 fn one_vote_per_term_even_across_a_restart() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -129,9 +126,8 @@ fn one_vote_per_term_even_across_a_restart() {
     assert_eq!(s.take(), [(3, vote(1, false)), (2, vote(1, true))]);
 }
 
-/// 3.4: "If the leader's term is at least as large as the candidate's current term, then the
-/// candidate recognizes the leader as legitimate and returns to follower state. If the term in the
-/// RPC is smaller, then the candidate rejects the RPC and continues in candidate state."
+/// 3.4: a candidate that hears of a leader of its own term has lost, and follows it; an append of
+/// an older term does not stop it.
 #[test]
 fn a_candidate_yields_to_a_leader_of_its_term_only() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -147,8 +143,7 @@ fn a_candidate_yields_to_a_leader_of_its_term_only() {
     assert_eq!(s.core.role(), Role::Follower, "a vote that comes too late elects nobody");
 }
 
-/// 3.4: "if many followers become candidates at the same time, votes could be split ... each
-/// candidate will time out and start a new election by incrementing its term".
+/// 3.4: an election may have no winner: at its next timeout the candidate tries the next term.
 #[test]
 fn a_candidate_without_an_answer_starts_again() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -159,7 +154,7 @@ fn a_candidate_without_an_answer_starts_again() {
     assert!(s.take().contains(&(2, ask_vote(2, id(0, 0)))));
 }
 
-/// 3.4: "Raft uses randomized election timeouts to ensure that split votes are rare".
+/// 3.4: timeouts are random, lest servers campaign together: every tick of the range is drawn.
 #[test]
 fn timeouts_are_drawn_from_the_whole_range() {
     let mut seen = BTreeSet::new();
@@ -170,7 +165,8 @@ fn timeouts_are_drawn_from_the_whole_range() {
     assert_eq!(seen, (TIMEOUT..2 * TIMEOUT).collect());
 }
 
-/// 3.6.1: "the voter denies its vote if its own log is more up-to-date than that of the candidate."
+/// 3.6.1: a log that is behind the voter's gets neither vote nor pre-vote: the last terms decide,
+/// and the lengths where these are equal.
 #[test]
 fn a_vote_compares_terms_then_lengths() {
     let cases = [
@@ -191,7 +187,7 @@ fn a_vote_compares_terms_then_lengths() {
     }
 }
 
-/// 3.8: "each server persists its current term and vote ... before responding to RPCs."
+/// 3.8: the answer to a candidate waits until the disk has the term and the vote.
 #[test]
 fn a_vote_leaves_only_when_durable() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -204,8 +200,8 @@ fn a_vote_leaves_only_when_durable() {
     assert_eq!(s.hard, [HardState { term: Term(3), vote: Some(NodeId(2)), commit: Index(0) }]);
 }
 
-/// 4.2.3: "if a server receives a RequestVote request within the minimum election timeout of
-/// hearing from a current leader, it does not update its term or grant its vote."
+/// 4.2.3: who leads or has just heard a leader ignores a candidate and its term, and a pre-vote
+/// gets a no; a follower votes once the shortest timeout is over.
 #[test]
 fn a_leader_that_is_heard_is_not_deposed() {
     let mut s = Solo::new(&[1, 2, 3]);
@@ -226,8 +222,8 @@ fn a_leader_that_is_heard_is_not_deposed() {
     assert_eq!((leader.core.role(), leader.term()), (Role::Leader, 1));
 }
 
-/// 6.2: "a leader in Raft steps down if an election timeout elapses without a successful round of
-/// heartbeats to a majority of its cluster".
+/// 6.2: a leader that is not answered by a majority for an election timeout becomes a follower, in
+/// the same term; as long as it is answered it stays.
 #[test]
 fn a_leader_that_hears_no_quorum_steps_down() {
     let mut s = Solo::leader(&[1, 2, 3, 4, 5]);
@@ -248,8 +244,8 @@ fn a_leader_that_hears_no_quorum_steps_down() {
     assert_eq!(s.core.role(), Role::Follower);
 }
 
-/// 9.6: "a candidate only increments its term if it first learns from a majority of the cluster
-/// that they would be willing to grant the candidate their votes".
+/// 9.6: with pre-votes a server asks in its old term, as often as it takes, and enters the next one
+/// when a majority has answered this very question with yes.
 #[test]
 fn no_term_is_spent_without_a_majority_of_pre_votes() {
     let mut s = Solo::on(pre_voting(), Disk::new(&[1, 2, 3]));
@@ -295,9 +291,7 @@ fn a_replica_ahead_in_terms_brings_the_leader_to_its_term() {
     assert_eq!((leader.core.role(), leader.term()), (Role::Follower, 7));
 }
 
-/// 3.4: "Once a candidate wins an election, it becomes leader. It then sends heartbeat messages to
-/// all of the other servers"; 6.4: it commits "a blank no-op entry into the log at the start of its
-/// term".
+/// 3.4 and 6.4: who has won sends an empty entry of the new term to the others at once.
 #[test]
 fn a_new_leader_opens_its_term_at_once() {
     let mut s = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1], 0));

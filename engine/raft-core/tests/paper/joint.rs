@@ -47,7 +47,7 @@ fn leading() -> Solo {
     s
 }
 
-/// 4.3: entries are replicated to all servers of both configurations.
+/// 4.3: the old servers and the new ones alike are sent every entry.
 #[test]
 fn everybody_of_both_configurations_gets_the_log() {
     let mut s = entering(Transition::Auto);
@@ -148,8 +148,8 @@ fn the_joint_configuration_is_left_when_it_is_committed() {
     assert_eq!(kinds, [EntryKind::NoOp, EntryKind::ConfChange, EntryKind::ConfChange]);
 }
 
-/// 4.3: any server of either configuration may lead meanwhile, and whoever does brings the change
-/// to its end.
+/// 4.3: an old server may lead meanwhile, and so may a new one; whoever does brings the change to
+/// its end.
 #[test]
 fn a_later_leader_leaves_the_joint_configuration() {
     let disk = Disk::new(&[1, 2, 3]);

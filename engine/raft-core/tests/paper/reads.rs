@@ -18,8 +18,8 @@ fn established() -> Solo {
     s
 }
 
-/// 6.4: "If the leader has not yet marked an entry from its current term committed, it waits until
-/// it has done so."
+/// 6.4: before it has committed in its own term a leader may not know all that is committed: a read
+/// that comes so early waits.
 #[test]
 fn reads_wait_for_the_first_commit_of_the_term() {
     let mut s = Solo::leader_on(config(), disk_with(&[1, 2, 3], &[1, 1], 2));
@@ -33,8 +33,8 @@ fn reads_wait_for_the_first_commit_of_the_term() {
     assert_eq!(s.reads, [(7, ready(3))]);
 }
 
-/// 6.4: "it issues a new round of heartbeats and waits for their acknowledgments from a majority of
-/// the cluster."
+/// 6.4: a read is confirmed by heartbeats that left after it came, once a majority has answered;
+/// answers to older ones say nothing about it.
 #[test]
 fn a_read_needs_a_round_that_began_after_it() {
     let mut s = established();
@@ -51,8 +51,7 @@ fn a_read_needs_a_round_that_began_after_it() {
     assert_eq!(s.reads[1], (2, ready(1)));
 }
 
-/// 6.4: "the leader can use a single round of heartbeats for any number of read-only queries that
-/// it has accumulated."
+/// 6.4: reads that come together cost one round, and are answered in the order they came in.
 #[test]
 fn reads_share_a_round() {
     let mut s = established();
@@ -66,7 +65,7 @@ fn reads_share_a_round() {
     assert!(s.reads.iter().map(|r| r.0).eq(0..100), "in the order asked");
 }
 
-/// 6.4: "The leader waits for its state machine to advance at least as far as the readIndex".
+/// 6.4: a read that is confirmed is still held back until its index is applied here.
 #[test]
 fn a_read_waits_for_the_state_machine() {
     let mut s = established();
@@ -81,8 +80,8 @@ fn a_read_waits_for_the_state_machine() {
     assert_eq!(s.reads, [(1, ready(2))]);
 }
 
-/// 6.4: "confirms that it has not been superseded by a newer leader": one that has been answers no
-/// read, neither when it learns of it nor when it is cut off.
+/// 6.4: a leader that was replaced answers no read, neither when it learns of it nor when it is cut
+/// off: what waits is told that it is lost.
 #[test]
 fn reads_fail_when_leadership_is_lost() {
     let mut deposed = established();

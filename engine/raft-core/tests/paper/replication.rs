@@ -7,8 +7,7 @@ use crate::common::solo::{
     Solo, accepted, append, appends, config, disk_with, entry, heartbeat, rejected,
 };
 
-/// 3.5: "The leader appends the command to its log as a new entry, then issues AppendEntries RPCs
-/// in parallel to each of the other servers to replicate the entry."
+/// 3.5: what is proposed is put at the end of the log, and sent to all followers at the same time.
 #[test]
 fn a_proposal_goes_to_every_follower() {
     let mut s = Solo::leader(&[1, 2, 3]);
@@ -23,8 +22,8 @@ fn a_proposal_goes_to_every_follower() {
     }
 }
 
-/// 3.5: "A log entry is committed once the leader that created the entry has replicated it on a
-/// majority of the servers."
+/// 3.5: an entry of the leader's term is committed when more than half of the voters have it, the
+/// leader among them; each is counted once.
 #[test]
 fn a_majority_commits() {
     let mut s = Solo::leader(&[1, 2, 3, 4, 5]);
@@ -41,8 +40,7 @@ fn a_majority_commits() {
     assert_eq!(applied, [id(1, 1), id(1, 2)]);
 }
 
-/// 3.5: "This also commits all preceding entries in the leader's log, including entries created by
-/// previous leaders."
+/// 3.5: all that lies before a committed entry is committed with it, whoever led when it was made.
 #[test]
 fn committing_an_entry_commits_those_before_it() {
     let mut s = Solo::leader_on(config(), disk_with(&[1, 2, 3], &[1, 2, 2], 0));
@@ -50,9 +48,7 @@ fn committing_an_entry_commits_those_before_it() {
     assert_eq!((s.core.commit(), s.applied.len()), (Index(4), 4));
 }
 
-/// 3.5: "The leader keeps track of the highest index it knows to be committed, and it includes that
-/// index in future AppendEntries RPCs (including heartbeats) so that the other servers eventually
-/// find out. Once a follower learns that a log entry is committed, it applies the entry".
+/// 3.5: followers are told the commit index with appends and heartbeats, and apply what it covers.
 #[test]
 fn followers_learn_the_commit_index() {
     let mut s = Solo::leader(&[1, 2, 3]);
@@ -72,8 +68,8 @@ fn followers_learn_the_commit_index() {
     assert_eq!(f.applied, [entry(1, 1), entry(1, 2)]);
 }
 
-/// Figure 3.1, AppendEntries 5: commit no further than the "index of last new entry": what lies
-/// beyond has not been compared.
+/// Figure 3.1, AppendEntries 5: commit no further than the append itself reaches: what lies beyond
+/// has not been compared.
 #[test]
 fn a_follower_commits_only_what_was_compared() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 1, 1], 0));
@@ -82,8 +78,8 @@ fn a_follower_commits_only_what_was_compared() {
     assert_eq!(f.core.commit(), Index(2));
 }
 
-/// 3.5: "If the follower does not find an entry in its log with the same index and term, then it
-/// refuses the new entries."
+/// 3.5: an append is refused when the entry before it is missing or of another term; the answer
+/// says where the logs may meet.
 #[test]
 fn a_follower_refuses_what_does_not_follow() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 2], 0));
@@ -94,9 +90,8 @@ fn a_follower_refuses_what_does_not_follow() {
     assert_eq!(f.last(), id(2, 3));
 }
 
-/// 3.5: "The leader must find the latest log entry where the two logs agree, delete any entries in
-/// the follower's log after that point, and send the follower all of the leader's entries after
-/// that point."
+/// 3.5: from the first difference on a follower's log gives way to the leader's; what lies before
+/// it stays.
 #[test]
 fn a_conflict_is_replaced_from_the_first_difference_on() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1, 1, 2, 2, 2], 1));
@@ -107,8 +102,8 @@ fn a_conflict_is_replaced_from_the_first_difference_on() {
     assert_eq!(ids, [id(1, 1), id(1, 2), id(3, 3), id(3, 4)]);
 }
 
-/// 3.5: "the leader decrements nextIndex and retries ... with this optimization, a follower can
-/// include the term of the conflicting entry": at most one probe per term, whoever has more terms.
+/// 3.5: a refusal names a term, and both sides skip whole terms: at most one probe per term,
+/// whoever has more terms.
 #[test]
 fn a_leader_finds_the_point_of_agreement_in_few_probes() {
     let mut s = Solo::leader_on(config(), disk_with(&[1, 2, 3], &[1, 1, 4, 4, 5, 5, 6, 6, 6], 0));
@@ -121,8 +116,8 @@ fn a_leader_finds_the_point_of_agreement_in_few_probes() {
     assert_eq!(appends(&s.take_for(2)), [(id(7, 10), 10, id(7, 11))]);
 }
 
-/// 3.5: "If followers crash or run slowly, or if network packets are lost, the leader retries
-/// AppendEntries RPCs indefinitely"; 3.8: "Raft RPCs have the same effect if repeated".
+/// 3.5, 3.8: what may be lost is sent again, so an append may come twice or late: it takes nothing
+/// away, and is answered like the first time.
 #[test]
 fn repeated_and_reordered_appends_change_nothing() {
     let mut f = Solo::new(&[1, 2, 3]);
@@ -139,7 +134,8 @@ fn repeated_and_reordered_appends_change_nothing() {
     assert_eq!(f.applied.len(), 2);
 }
 
-/// 3.6.2: "Raft never commits log entries from previous terms by counting replicas" (figure 3.7).
+/// 3.6.2, figure 3.7: that a majority has an entry of an older term does not commit it; an entry of
+/// the leader's own term after it does.
 #[test]
 fn an_old_entry_on_a_majority_is_not_committed_by_counting() {
     let mut s = Solo::leader_on(config(), disk_with(&[1, 2, 3, 4, 5], &[1, 2], 1));
@@ -152,7 +148,8 @@ fn an_old_entry_on_a_majority_is_not_committed_by_counting() {
     assert_eq!(s.core.commit(), Index(3));
 }
 
-/// Figure 3.2, Leader Append-Only: "a leader never overwrites or deletes entries in its log".
+/// Figure 3.2, Leader Append-Only: a leader keeps all its log holds; an append to it in its own
+/// term can only come of a second leader, and is a fault.
 #[test]
 fn a_second_leader_of_one_term_stops_the_replica() {
     let mut s = Solo::leader(&[1, 2, 3]);
@@ -182,7 +179,7 @@ fn a_proposal_is_lost_when_another_entry_is_committed_in_its_place() {
     assert_eq!(lost(&s), [b], "the first was committed after all");
 }
 
-/// 3.8: "each server persists new log entries before they are counted towards commitment".
+/// 3.8: a follower acknowledges what its disk has, and no more; a heartbeat is answered meanwhile.
 #[test]
 fn an_acknowledgement_leaves_only_when_durable() {
     let mut f = Solo::new(&[1, 2, 3]);
@@ -200,8 +197,8 @@ fn an_acknowledgement_leaves_only_when_durable() {
     assert_eq!(f.take(), [(2, accepted(1, 2))]);
 }
 
-/// 10.2.1: "the leader can write to its disk in parallel with replicating to the followers", and
-/// its own disk counts like any other.
+/// 10.2.1: entries leave while the leader's disk still writes them; it counts like any other, when
+/// it is done.
 #[test]
 fn the_leader_sends_before_its_own_disk_is_done() {
     let mut s = Solo::leader(&[1, 2, 3]);

@@ -189,7 +189,7 @@ fn a_snapshot_replaces_the_log() {
     assert_eq!((f.last(), f.core.conf(), f.core.conf_index()), (id(3, 10), &conf, Index(9)));
 }
 
-/// 5.1: entries that conflict with the snapshot go, whatever they are; even if the log is longer.
+/// 5.1: a log that contradicts the snapshot goes, whatever is in it, even if it is the longer one.
 #[test]
 fn a_conflicting_longer_log_is_replaced() {
     let mut f = Solo::on(config(), disk_with(&[1, 2, 3], &[1; 8], 1));
