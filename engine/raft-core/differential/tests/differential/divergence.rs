@@ -42,8 +42,8 @@ pub(crate) enum Divergence {
     /// A configuration is in force as soon as it is in the log (thesis 4.1), for raft-rs when it is
     /// applied.
     InForceOnAppend,
-    /// A vote given again, to somebody who lost, is no sign of life of the leader; for raft-rs it is,
-    /// and the leader's time begins again.
+    /// A vote given again, to somebody who lost, is no sign of life of the leader; for raft-rs it
+    /// is, and the leader's time begins again.
     RepeatedVoteIsNoLife,
     /// When a rejection shows that the logs part before the base, the base is still tried before a
     /// snapshot is sent: a round trip more, and no snapshot to who does not need it.

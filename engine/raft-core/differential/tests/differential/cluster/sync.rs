@@ -87,10 +87,15 @@ impl<R: Replica> Cluster<R> {
         self.drain();
         if self.node(leader).leads() == Some(term) {
             self.act(&Action::Crash(leader, 0));
-            for _ in 0..3 {
-                self.act(&Action::Campaign(leader));
-                self.drain();
-            }
+            self.campaign(leader);
+        }
+    }
+
+    /// Campaigns more than once if need be: who does not know the term has to learn it first.
+    fn campaign(&mut self, candidate: u64) {
+        for _ in 0..3 {
+            self.act(&Action::Campaign(candidate));
+            self.drain();
         }
     }
 
@@ -130,8 +135,7 @@ impl<R: Replica> Cluster<R> {
                 }
                 None => {
                     self.silence();
-                    let candidate = 1 + (target - 1 + attempt) % self.size();
-                    self.act(&Action::Campaign(candidate));
+                    self.campaign(1 + (target - 1 + attempt) % self.size());
                 }
             }
         }
@@ -159,7 +163,7 @@ impl<R: Replica> Cluster<R> {
 
     fn lead_anybody(&mut self, attempt: u64) {
         self.silence();
-        self.act(&Action::Campaign(1 + attempt % self.size()));
+        self.campaign(1 + attempt % self.size());
     }
 
     /// The commands that all members have applied after `mark` entries.
