@@ -4,6 +4,7 @@ use raft_core::{ConfChange, ConfStep, NodeId};
 
 use super::Action;
 use crate::changes;
+use crate::model::ELECTION_TICKS;
 use crate::random::Random;
 
 /// Names for what is yet to be proposed and read.
@@ -78,6 +79,33 @@ pub(super) fn calm(random: &mut Random, size: u64, leader: u64, names: &mut Name
             Action::Cut { from, to }
         }
         _ => Action::Heal,
+    }
+}
+
+/// A leader is cut off, and for the others time passes until they no longer count on it.
+pub(super) fn cut_off(size: u64, leader: u64) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for other in (1..=size).filter(|id| *id != leader) {
+        actions.push(Action::Cut { from: leader, to: other });
+        actions.push(Action::Cut { from: other, to: leader });
+        actions.extend((0..=ELECTION_TICKS).map(|_| Action::Tick(other)));
+    }
+    actions
+}
+
+/// What goes on while the old leader is cut off: the others find another, and clients still ask the
+/// old one.
+pub(super) fn exile(random: &mut Random, size: u64, exile: u64, names: &mut Names) -> Action {
+    let other = 1 + (exile + random.below(size - 1)) % size;
+    match random.below(100) {
+        0..50 => traffic(random, size, 2),
+        50..67 => Action::Sync(other, 3),
+        67..77 => Action::Apply(other, 4),
+        77..81 => Action::Campaign(other),
+        81..91 => Action::Propose(other, names.next()),
+        91..97 => Action::Read(exile, names.next()),
+        97..99 => Action::Propose(exile, names.next()),
+        _ => Action::Sync(exile, 3),
     }
 }
 

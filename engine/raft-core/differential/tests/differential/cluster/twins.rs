@@ -59,6 +59,9 @@ pub(crate) fn run(seed: u64, tally: &mut Tally) {
         let leader = random.pick(&conf.voters).0;
         twins.align(&conf, leader);
         twins.calm(&mut random, leader);
+        if random.percent(40) {
+            twins.exile(&mut random, leader);
+        }
     }
 }
 
@@ -139,6 +142,20 @@ impl Twins<'_> {
             }
         }
         self.compare(&calm);
+    }
+
+    /// A time in which an old leader does not know that there may be another.
+    fn exile(&mut self, random: &mut Random, leader: u64) {
+        for action in schedule::cut_off(self.size, leader) {
+            self.act(&action);
+        }
+        for _ in 0..ACTIONS {
+            let action = schedule::exile(random, self.size, leader, &mut self.names);
+            let taken = self.act(&action);
+            if matches!(action, Action::Read(..)) && taken == (true, true) {
+                self.tally.compared("reads of leaders cut off");
+            }
+        }
     }
 
     /// The terms which the node leads in both.
