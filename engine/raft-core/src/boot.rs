@@ -52,14 +52,14 @@ impl<S: Storage> RaftCore<S> {
         }
         let (log, torn) = Log::load(&storage, hard.commit, config.log_cache_bytes_max)?;
         let last = log.last().term;
-        if torn && last > hard.term {
+        let snapshot = storage.snapshot_meta();
+        if last > hard.term && log.last() == snapshot.last {
             // The snapshot is durable and the term it came with is not: no vote was given in it.
             hard = HardState { term: last, vote: None, ..hard };
         }
         if last > hard.term {
             return Err(BootError::TermBehindLog { term: hard.term, last });
         }
-        let snapshot = storage.snapshot_meta();
         let conf = load_confs(&storage, &log, &snapshot, conf, torn)?;
         let members = Members::new(conf.newest());
         let quiet_until = Tick(now.0.saturating_add(config.election_timeout_ticks));
@@ -76,6 +76,7 @@ impl<S: Storage> RaftCore<S> {
             leader: None,
             leader_heard: Tick(0),
             patience: 0,
+            summoned: None,
             quiet_until,
             log,
             persist: Persist::new(hard),
@@ -90,6 +91,7 @@ impl<S: Storage> RaftCore<S> {
             fetching: false,
             installing,
             stopped: false,
+            polled: false,
             noted: (Role::Follower, hard.term, None),
             #[cfg(debug_assertions)]
             watch: crate::invariants::Watch::default(),

@@ -24,15 +24,22 @@ impl<S: Storage> RaftCore<S> {
         self.timers.set(Timer::Election, self.timers.after(self.patience));
     }
 
-    /// Whether the leader was heard since the time of the election was set: then it is set anew.
-    /// A message of the leader itself does not touch the timer, so that it costs nothing.
+    /// Whether the time of the election has come too early: the leader was heard since it was set (a
+    /// message of the leader does not touch the timer, so that it costs nothing), or the last
+    /// election has not begun yet. Then it is set anew.
     pub(crate) fn waits_on(&mut self) -> bool {
         let until = Tick(self.leader_heard.0.saturating_add(self.patience));
-        let waits = self.leader.is_some() && until > self.timers.now();
-        if waits {
+        let heard = self.summoned.take() != Some(self.leader_heard);
+        if heard && self.leader.is_some() && until > self.timers.now() {
             self.timers.set(Timer::Election, until);
+            return true;
         }
-        waits
+        // No other term is begun while the disk has not even seen the last one.
+        let asking = self.role == Role::Candidate && !self.persist.is_hard_durable();
+        if asking {
+            self.reset_election_timer();
+        }
+        asking
     }
 
     /// Whether a leader was heard within the shortest election timeout: then no vote is given
@@ -59,8 +66,8 @@ impl<S: Storage> RaftCore<S> {
     /// Does nothing on a leader and on a replica that may not lead.
     pub fn handle_campaign_at(&mut self, at: Tick) {
         if !self.stopped && self.role != Role::Leader && self.is_electable() {
-            let bound = if self.is_bound() { self.quiet_until } else { at };
-            self.timers.set(Timer::Election, at.max(bound));
+            self.summoned = Some(self.leader_heard);
+            self.timers.set(Timer::Election, at.max(self.timers.after(1)));
             self.settle();
         }
     }
@@ -68,6 +75,10 @@ impl<S: Storage> RaftCore<S> {
     /// The leader has been silent too long, or the host asks for an election.
     pub(crate) fn start_election(&mut self) {
         self.reset_election_timer();
+        if self.is_bound() {
+            // A leader's lease may rest on this replica, whatever its own timer says.
+            return self.timers.set(Timer::Election, self.quiet_until);
+        }
         if !self.may_campaign() {
             return;
         }

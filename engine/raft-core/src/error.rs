@@ -72,6 +72,8 @@ pub enum ProposeError {
 /// Why a read was refused. Nothing was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {
+    /// Too many reads wait already. State unchanged.
+    Busy,
     /// Another replica leads, or nobody. State unchanged.
     NotLeader {
         /// The leader, if known.
@@ -208,6 +210,7 @@ impl fmt::Display for TransferError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Busy => f.write_str("too many reads wait"),
             Self::NotLeader { leader: Some(id) } => write!(f, "node {id} leads this group"),
             Self::NotLeader { leader: None } => f.write_str("no leader is known"),
             Self::Stopped => f.write_str("the replica has stopped"),

@@ -69,6 +69,13 @@ pub enum Fault {
         /// The last index here.
         last: Index,
     },
+    /// The state machine says that it has applied entries that were never handed to it.
+    AppliedUnasked {
+        /// What it says.
+        applied: Index,
+        /// What was handed out.
+        delivered: Index,
+    },
     /// An entry that was committed here differs from the leader's: two histories exist.
     CommittedConflict {
         /// Where they differ.

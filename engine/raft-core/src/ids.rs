@@ -23,7 +23,8 @@ macro_rules! identity {
 }
 
 identity! {
-    /// A process that takes part in the cluster. Zero is never a valid node.
+    /// A process that takes part in the cluster. Zero is never a valid node. One that lost its data
+    /// comes back under another number: what it acknowledged before still counts under the old one.
     NodeId
 }
 identity! {

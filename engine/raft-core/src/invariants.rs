@@ -49,6 +49,9 @@ impl<S: Storage> RaftCore<S> {
         if leads || self.role == Role::Candidate {
             assert!(self.vote == Some(self.config.id), "a candidate votes for itself");
         }
+        if self.role == Role::PreCandidate {
+            assert!(!self.is_bound(), "a lease may rest on who keeps still (thesis 6.4.1)");
+        }
         if leads {
             assert!(!self.persist.is_hard_due(), "a leader's term and vote are handed out");
             for progress in &self.lead.progress {

@@ -88,8 +88,14 @@ impl<S: Storage> RaftCore<S> {
 
     /// Fires the timers of a leader.
     pub(crate) fn lead_on(&mut self) {
-        if self.timers.fire(Timer::CheckQuorum) && !self.hears_quorum() {
-            return self.become_follower(self.term, None);
+        if self.timers.fire(Timer::CheckQuorum) {
+            if !self.hears_quorum() {
+                return self.become_follower(self.term, None);
+            }
+            if self.has_hung_disk() {
+                self.nudge_successor();
+                return self.become_follower(self.term, None);
+            }
         }
         if self.timers.fire(Timer::Transfer) {
             self.abort_transfer();
@@ -99,6 +105,7 @@ impl<S: Storage> RaftCore<S> {
         }
         if self.timers.fire(Timer::Heartbeat) {
             self.lead.heartbeat_due = true;
+            self.lead.progress.iter_mut().for_each(|p| p.trusted = true);
             let interval = self.config.heartbeat_interval_ticks;
             self.timers.set(Timer::Heartbeat, self.timers.after(interval));
         }
@@ -116,6 +123,14 @@ impl<S: Storage> RaftCore<S> {
         let until = heard.saturating_add(self.config.election_timeout_ticks);
         self.timers.set(Timer::CheckQuorum, Tick(until));
         until > now.0
+    }
+
+    /// Whether the own disk has been silent for two election timeouts. Others commit without it, but
+    /// what it has not seen stays in memory and is not applied here: another leads better.
+    fn has_hung_disk(&self) -> bool {
+        let patience = 2 * self.config.election_timeout_ticks;
+        let since = self.persist.waiting_since();
+        since.is_some_and(|since| since.0.saturating_add(patience) <= self.timers.now().0)
     }
 
     pub(crate) fn on_append_reply(&mut self, position: usize, m: AppendEntriesReply) {

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Index, NodeId, Term, Tick};
 use crate::message::Message;
 use crate::ready::PersistSeq;
 use crate::state::HardState;
@@ -27,6 +27,8 @@ struct Batch {
     /// The last index that is durable once this batch is. Lowered when the log is truncated below
     /// it: a later entry at the same index, even an equal one, is durable with its own batch only.
     last: Index,
+    /// When it was handed out.
+    since: Tick,
 }
 
 /// Batches in flight, and gates.
@@ -79,6 +81,11 @@ impl Persist {
         self.hard <= self.durable
     }
 
+    /// Since when the oldest batch has been on its way to the disk.
+    pub(crate) fn waiting_since(&self) -> Option<Tick> {
+        self.batches.front().map(|batch| batch.since)
+    }
+
     /// The batch that makes the log durable up to `index`, which is beyond what is durable.
     pub(crate) fn batch_of(&self, index: Index) -> PersistSeq {
         self.batches.iter().find(|b| b.last >= index).map_or(self.coming(), |b| b.seq)
@@ -122,9 +129,10 @@ impl Persist {
         &mut self,
         hard: HardState,
         last: Index,
+        now: Tick,
     ) -> (PersistSeq, Option<HardState>) {
         self.issued = self.coming();
-        self.batches.push_back(Batch { seq: self.issued, last });
+        self.batches.push_back(Batch { seq: self.issued, last, since: now });
         let changed = hard != self.handed;
         self.handed = hard;
         (self.issued, changed.then_some(hard))
@@ -151,7 +159,7 @@ impl Persist {
 #[cfg(test)]
 mod tests {
     use super::{GATES_MAX, Gated, Persist};
-    use crate::ids::{Index, NodeId, Term};
+    use crate::ids::{Index, NodeId, Term, Tick};
     use crate::message::{HeartbeatReply, Message};
     use crate::ready::PersistSeq;
     use crate::state::HardState;
@@ -163,11 +171,11 @@ mod tests {
     #[test]
     fn a_batch_vouches_only_for_what_was_not_truncated_since() {
         let mut p = Persist::new(HardState::default());
-        p.hand_out(HardState::default(), Index(5));
+        p.hand_out(HardState::default(), Index(5), Tick(0));
         p.truncate(Index(5));
-        p.hand_out(HardState::default(), Index(5));
+        p.hand_out(HardState::default(), Index(5), Tick(0));
         p.truncate(Index(5));
-        p.hand_out(HardState::default(), Index(5));
+        p.hand_out(HardState::default(), Index(5), Tick(0));
         assert_eq!(p.batch_of(Index(5)), PersistSeq(3));
         assert_eq!(p.confirm(PersistSeq(1)), Index(4));
         assert_eq!(p.confirm(PersistSeq(2)), Index(4));
@@ -177,8 +185,8 @@ mod tests {
     #[test]
     fn gates_open_in_the_order_of_their_batches() {
         let mut p = Persist::new(HardState::default());
-        p.hand_out(HardState::default(), Index(1));
-        p.hand_out(HardState::default(), Index(2));
+        p.hand_out(HardState::default(), Index(1), Tick(0));
+        p.hand_out(HardState::default(), Index(2), Tick(0));
         assert!(p.gate(PersistSeq(2), own_vote(2)).is_none());
         assert!(p.gate(PersistSeq(1), own_vote(1)).is_none());
         assert!(p.gate(PersistSeq(0), own_vote(0)).is_some(), "already durable");
@@ -200,7 +208,7 @@ mod tests {
             assert!(p.gate(PersistSeq(0), gated).is_none());
         }
         assert!(p.gate(PersistSeq(0), own_vote(1)).is_none());
-        p.hand_out(HardState::default(), Index(0));
+        p.hand_out(HardState::default(), Index(0), Tick(0));
         p.confirm(PersistSeq(1));
         let opened = core::iter::from_fn(|| p.open_gate()).count();
         assert_eq!(opened, GATES_MAX + 1, "the own vote is never lost");
@@ -213,10 +221,10 @@ mod tests {
         p.hard_changed();
         assert!(p.is_hard_due());
         let hard = HardState { term: Term(1), vote: None, commit: Index(0) };
-        assert_eq!(p.hand_out(hard, Index(0)).1, Some(hard));
+        assert_eq!(p.hand_out(hard, Index(0), Tick(0)).1, Some(hard));
         assert!(!p.is_hard_due());
-        assert_eq!(p.hand_out(hard, Index(1)).1, None);
+        assert_eq!(p.hand_out(hard, Index(1), Tick(0)).1, None);
         let later = HardState { commit: Index(1), ..hard };
-        assert_eq!(p.hand_out(later, Index(2)).1, Some(later));
+        assert_eq!(p.hand_out(later, Index(2), Tick(0)).1, Some(later));
     }
 }

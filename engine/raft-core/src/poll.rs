@@ -43,6 +43,7 @@ impl<S: Storage> RaftCore<S> {
     /// Takes everything that is to be done. `out` is cleared first and keeps its memory.
     pub fn poll_ready(&mut self, out: &mut Ready) {
         out.clear();
+        self.polled = true;
         if !self.stopped {
             if self.role == Role::Leader {
                 self.start_read_round();
@@ -103,7 +104,7 @@ impl<S: Storage> RaftCore<S> {
         // commit index lies within the stored log.
         let commit = self.log.appliable();
         let hard = HardState { term: self.term, vote: self.vote, commit };
-        let (seq, hard_state) = self.persist.hand_out(hard, self.log.handed);
+        let (seq, hard_state) = self.persist.hand_out(hard, self.log.handed, self.timers.now());
         self.note_snapshot_batch(seq);
         out.hard_state = hard_state;
         out.receipt = Some(Receipt(seq));

@@ -65,12 +65,23 @@ impl Proposed {
         self.0.retain(|run| run.last > delivered && run.last >= run.first);
     }
 
-    /// Reports every proposal beyond `commit`, whose fate will not be learned.
-    pub(crate) fn abandon(&mut self, commit: Index, mut uncertain: impl FnMut(LogId)) {
+    /// Reports every proposal beyond `known` whose fate is open, and forgets it: nothing more will
+    /// be learned of it. `commit` and `term_at` are of the log.
+    pub(crate) fn abandon(
+        &mut self,
+        known: Index,
+        commit: Index,
+        term_at: impl Fn(Index) -> Option<Term>,
+        mut uncertain: impl FnMut(LogId),
+    ) {
         for run in &mut self.0 {
-            let from = run.first.max(commit.next());
-            (from.0..=run.last.0).for_each(|i| uncertain(LogId::new(run.term, Index(i))));
-            run.last = run.last.min(commit);
+            for index in (run.first.max(known.next()).0..=run.last.0).map(Index) {
+                // What was replaced was reported when that was committed.
+                if index > commit || term_at(index) == Some(run.term) {
+                    uncertain(LogId::new(run.term, index));
+                }
+            }
+            run.last = run.last.min(known);
         }
         self.0.retain(|run| run.last >= run.first);
     }

@@ -43,6 +43,8 @@ pub struct RaftCore<S: Storage> {
     pub(crate) leader: Option<NodeId>,
     /// When the leader was heard last; meaningless without one.
     pub(crate) leader_heard: Tick,
+    /// The host wants an election unless a leader is heard after this.
+    pub(crate) summoned: Option<Tick>,
     /// For how long it may be silent: drawn anew for every wait.
     pub(crate) patience: u64,
     /// Until when a leader's lease may rest on this replica, if leases are on.
@@ -63,6 +65,8 @@ pub struct RaftCore<S: Storage> {
     pub(crate) fetching: bool,
     pub(crate) installing: Option<Installing>,
     pub(crate) stopped: bool,
+    /// Something was handed out: from then on the core knows what is applied.
+    pub(crate) polled: bool,
     pub(crate) noted: (Role, Term, Option<NodeId>),
     #[cfg(debug_assertions)]
     pub(crate) watch: crate::invariants::Watch,
@@ -162,6 +166,9 @@ impl<S: Storage> RaftCore<S> {
         if self.role != Role::Leader {
             return Err(ReadError::NotLeader { leader: self.leader });
         }
+        if self.reads.is_full() {
+            return Err(ReadError::Busy);
+        }
         self.reads.ask(id);
         self.settle();
         Ok(())
@@ -202,15 +209,19 @@ impl<S: Storage> RaftCore<S> {
 
     /// The state machine has applied everything up to this index.
     ///
-    /// Beyond what was handed out this is the claim of a durable state machine after a restart:
-    /// what it has applied was committed. An index beyond the durable log stops the replica.
+    /// Before the first poll this may be the claim of a durable state machine after a restart: what
+    /// it has applied was committed. Any other index beyond what was handed out, and any beyond the
+    /// durable log, stops the replica: the state machine is not that of this log.
     pub fn handle_applied(&mut self, applied: Applied) {
         let Applied(index) = applied;
         if self.stopped || index <= self.log.applied {
             return;
         }
+        let delivered = self.log.delivered;
         if index > self.log.durable {
             self.stop(Fault::CommitBeyondLog { commit: index, last: self.log.durable });
+        } else if index > delivered && self.polled {
+            self.stop(Fault::AppliedUnasked { applied: index, delivered });
         } else {
             self.advance_commit(index);
             self.log.delivered = self.log.delivered.max(index);
@@ -278,6 +289,14 @@ impl<S: Storage> RaftCore<S> {
         }
     }
 
+    /// Of what was proposed here and lies beyond `known` nothing more will be learned.
+    pub(crate) fn abandon_proposals(&mut self, known: Index) {
+        let (log, events) = (&self.log, &mut self.events);
+        let term_at = |i| log.term_at(i);
+        let uncertain = |id| events.push(Event::Uncertain { id });
+        self.proposed.abandon(known, log.commit, term_at, uncertain);
+    }
+
     /// Stops for good: nothing is sent, persisted or applied from here on.
     pub(crate) fn stop(&mut self, fault: Fault) {
         self.stopped = true;
@@ -287,6 +306,7 @@ impl<S: Storage> RaftCore<S> {
         self.installing = None;
         self.persist.drop_gates();
         self.reads.fail_all();
+        self.abandon_proposals(self.log.delivered);
         self.lead = Leadership::default();
         self.outbox.clear();
         self.events.push(Event::Fault(fault));

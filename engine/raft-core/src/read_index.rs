@@ -8,6 +8,9 @@ use crate::raft::RaftCore;
 use crate::ready::{ReadId, ReadOutcome};
 use crate::storage::Storage;
 
+/// How many reads wait at most: while no quorum answers, callers go on asking.
+const READS_MAX: usize = 1 << 16;
+
 /// Reads that were asked together. The number of the round is the leader's own; what the caller
 /// calls a read never travels.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,10 @@ pub(crate) struct Reads {
 impl Reads {
     pub(crate) fn ask(&mut self, id: ReadId) {
         self.waiting.push(id);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() + self.asked.len() + self.confirmed.len() >= READS_MAX
     }
 
     pub(crate) fn is_waiting(&self) -> bool {

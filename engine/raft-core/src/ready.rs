@@ -9,8 +9,12 @@ use crate::message::Message;
 use crate::state::HardState;
 use crate::storage::SnapshotMeta;
 
-/// Everything one poll of a core wants done. Reuse one value: the poll clears it and keeps its
-/// memory.
+/// Everything one poll of a core wants done.
+///
+/// `hard_state`, `snapshot` and `entries_to_persist` are one unit: after a crash all of it is there
+/// or nothing. Only of a snapshot it may be that its content is there and the rest is not.
+///
+/// Reuse one value: the poll clears it and keeps its memory.
 #[derive(Debug, Default)]
 pub struct Ready {
     /// Messages that may leave now.
@@ -53,7 +57,8 @@ impl Ready {
 pub struct PersistSeq(pub u64);
 
 /// The claim check of a persist batch. Only a poll makes one; it cannot be copied. Handing it back
-/// says: this batch **and every earlier one** is durable.
+/// says: this batch **and every earlier one** is durable. It belongs to the core that made it: who
+/// starts the replica anew drops the receipts of the one before, also of writes under way.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "messages that wait for this batch leave only after the receipt is handed back"]
 pub struct Receipt(pub(crate) PersistSeq);

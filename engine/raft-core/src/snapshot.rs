@@ -42,9 +42,9 @@ impl<S: Storage> RaftCore<S> {
         let Some(progress) = position.and_then(|p| self.lead.progress.get_mut(p)) else {
             return;
         };
-        if let ProgressState::Snapshot { .. } = progress.state {
+        if let ProgressState::Snapshot { last, .. } = progress.state {
             match status {
-                SnapshotStatus::Moving => progress.state = ProgressState::Snapshot { until },
+                SnapshotStatus::Moving => progress.state = ProgressState::Snapshot { last, until },
                 SnapshotStatus::Failed => progress.probe(true),
             }
         }
@@ -104,7 +104,7 @@ impl<S: Storage> RaftCore<S> {
         let now = self.timers.now();
         let mut next: Option<Tick> = None;
         for progress in &mut self.lead.progress {
-            if let ProgressState::Snapshot { until } = progress.state {
+            if let ProgressState::Snapshot { until, .. } = progress.state {
                 if until <= now {
                     progress.probe(false);
                     self.lead.sends_due = true;

@@ -15,5 +15,7 @@ mod hostile;
 mod pending;
 #[path = "../fuzz/play/mod.rs"]
 mod play;
+#[path = "rules/silence.rs"]
+mod silence;
 #[path = "rules/storage.rs"]
 mod storage;

@@ -31,6 +31,7 @@ impl Tally {
                 Event::Fault(Fault::CommittedConflict { .. }) => "fault: committed conflict",
                 Event::Fault(Fault::Storage { .. }) => "fault: storage",
                 Event::Fault(Fault::TwoLeaders { .. }) => "fault: two leaders",
+                Event::Fault(Fault::AppliedUnasked { .. }) => "fault: applied unasked",
             });
         }
         for (_, message) in &ready.messages {

@@ -168,17 +168,17 @@ impl<S: Storage> RaftCore<S> {
             }
         } else if !self.is_voter() {
             self.nudge_successor();
-            // Nobody will tell this replica any more what becomes of what it has proposed.
-            let (commit, events) = (self.log.commit, &mut self.events);
-            self.proposed.abandon(commit, |id| events.push(Event::Uncertain { id }));
+            // What is committed is still handed out here; of the rest it will not hear.
+            self.abandon_proposals(self.log.commit);
             self.become_follower(self.term, None);
         }
     }
 
     /// Who knows most is asked to lead at once: nobody has to wait for an election timeout.
-    fn nudge_successor(&mut self) {
+    pub(crate) fn nudge_successor(&mut self) {
         let progress = &self.lead.progress;
-        let voters = (0..progress.len()).filter(|p| self.members.is_voter(*p));
+        let others = (0..progress.len()).filter(|p| Some(*p) != self.position);
+        let voters = others.filter(|p| self.members.is_voter(*p));
         let best = voters.max_by_key(|p| progress[*p].matched);
         if let Some(position) = best {
             let to = self.members.id(position);

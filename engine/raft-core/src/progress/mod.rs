@@ -18,6 +18,8 @@ pub(crate) enum ProgressState {
     Replicate,
     /// What it needs was compacted: a snapshot is on its way, and nothing else until it answers.
     Snapshot {
+        /// Where it ends.
+        last: Index,
         /// When to stop waiting.
         until: Tick,
     },
@@ -39,6 +41,8 @@ pub(crate) struct Progress {
     pub(crate) told_commit: Index,
     /// Send something at the next poll, whatever the window says: find out what was lost.
     pub(crate) poke: bool,
+    /// It has not been suspected of losses since the last regular heartbeat.
+    pub(crate) trusted: bool,
     /// What it needs next is being fetched from the disk.
     pub(crate) fetching: bool,
     inflights: Inflights,
@@ -55,6 +59,7 @@ impl Progress {
             round: 0,
             told_commit: Index(0),
             poke: false,
+            trusted: true,
             fetching: false,
             inflights: Inflights::default(),
         }
@@ -89,7 +94,7 @@ impl Progress {
 
     /// A snapshot that ends at `last` has left.
     pub(crate) fn sent_snapshot(&mut self, last: Index, until: Tick) {
-        self.state = ProgressState::Snapshot { until };
+        self.state = ProgressState::Snapshot { last, until };
         self.next = self.next.max(last.next());
         self.inflights.clear();
     }
@@ -100,6 +105,7 @@ impl Progress {
         self.state = ProgressState::Probe { sent: wait };
         self.next = self.matched.next();
         self.poke = false;
+        self.trusted = true;
         self.inflights.clear();
     }
 
@@ -119,7 +125,14 @@ impl Progress {
                 matched >= self.matched && (rose || matched.next() == self.next)
             }
             ProgressState::Replicate => false,
-            ProgressState::Snapshot { .. } => self.matched >= base,
+            ProgressState::Snapshot { last, .. } if self.matched < base => {
+                // It arrived, and what comes after it is gone as well: the next one.
+                if self.matched >= last {
+                    self.probe(false);
+                }
+                false
+            }
+            ProgressState::Snapshot { .. } => true,
         };
         if over {
             self.state = ProgressState::Replicate;
@@ -152,8 +165,12 @@ impl Progress {
         true
     }
 
-    /// The follower answered a heartbeat while it lacks entries: whatever is out may be lost.
+    /// The follower answered a heartbeat while it lacks entries: whatever is out may be lost. Once
+    /// per heartbeat interval: reads send heartbeats at any rate, and a slow disk is no loss.
     pub(crate) fn suspect_loss(&mut self) {
+        if !core::mem::take(&mut self.trusted) {
+            return;
+        }
         match &mut self.state {
             ProgressState::Probe { sent } => *sent = false,
             ProgressState::Replicate => self.poke = true,

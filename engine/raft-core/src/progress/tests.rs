@@ -104,11 +104,23 @@ fn a_snapshot_ends_when_the_log_can_go_on_however_the_follower_got_there() {
     assert!(!p.may_send(&config(8)));
     assert!(!p.rejected(Index(5), Index(0)), "an answer to something older");
     p.accepted(Index(10), Index(20));
-    assert_eq!(p.state, ProgressState::Snapshot { until: Tick(9) }, "10 is compacted here");
+    assert_eq!(
+        p.state,
+        ProgressState::Snapshot { last: Index(30), until: Tick(9) },
+        "10 is compacted here"
+    );
     let mut late = p.clone();
     late.probe(false);
     assert!(late.accepted(Index(30), Index(20)), "late, after the time-out");
     assert_eq!((late.state, late.next), (ProgressState::Replicate, Index(31)));
     p.accepted(Index(20), Index(20));
     assert_eq!((p.state, p.next), (ProgressState::Replicate, Index(21)));
+}
+
+#[test]
+fn a_snapshot_that_came_too_late_is_followed_by_the_next() {
+    let mut p = Progress::new(Index(5), Tick(0));
+    p.sent_snapshot(Index(30), Tick(9));
+    assert!(p.accepted(Index(30), Index(50)), "the log begins after 50 by now");
+    assert_eq!((p.state, p.next), (ProgressState::Probe { sent: false }, Index(31)));
 }

@@ -125,6 +125,19 @@ fn a_snapshot_within_the_log_boots() {
     assert_eq!(s.core.term_at(Index(1)), Some(Term(1)), "the log before it is still there");
 }
 
+/// Rule 11: nor does a log without its beginning and without any snapshot.
+#[test]
+fn a_log_without_its_beginning_does_not_boot() {
+    let disk = disk_with(&[1, 2, 3], &[1; 5], 5);
+    {
+        let mut platter = disk.platter.borrow_mut();
+        platter.entries.drain(..3);
+        platter.base = id(1, 3);
+    }
+    let gap = BootError::SnapshotGap { snapshot: Index(0), first: Index(4) };
+    assert_eq!(boot(&disk).unwrap_err(), gap);
+}
+
 #[test]
 fn a_gap_between_snapshot_and_log_does_not_boot() {
     let disk = disk_with(&[1, 2, 3], &[1, 1, 2, 2], 0);

@@ -176,6 +176,9 @@ fn fault(fault: &Fault) -> String {
         Fault::CommittedConflict { index } => format!("two histories at {index}"),
         Fault::Storage { index, error } => format!("reading {index}: {error}"),
         Fault::TwoLeaders { term } => format!("two leaders in term {term}"),
+        Fault::AppliedUnasked { applied, delivered } => {
+            format!("{applied} was applied but only {delivered} was handed out")
+        }
     }
 }
 
