@@ -116,7 +116,8 @@ fn a_leader_with_a_hung_disk_makes_room() {
         s.ticks(1);
         s.step(2, heartbeat_reply(1, 0));
     }
-    assert_eq!((s.core.role(), ticks), (Role::Follower, 20), "two election timeouts");
+    assert_eq!(s.core.role(), Role::Follower);
+    assert!((20..30).contains(&ticks), "two election timeouts, looked at once in each: {ticks}");
     let asked = s.take().into_iter().any(|(to, m)| to == 2 && matches!(m, Message::TimeoutNow(_)));
     assert!(asked, "who knows most is to lead");
 }
