@@ -37,7 +37,10 @@ impl Cluster {
         self.input(leader, |core| {
             let before = core.status();
             match core.handle_conf_change(&change) {
-                Ok(id) => accepted = Some(id),
+                Ok(id) => {
+                    assert!(before.established && before.transfer.is_none(), "not yet, or no more");
+                    accepted = Some(id);
+                }
                 Err(_) => assert_eq!(core.status(), before, "a refusal changes nothing"),
             }
         });

@@ -15,13 +15,13 @@ use super::weather::Weather;
 
 pub(super) struct Node {
     pub(super) core: Option<RaftCore<Disk>>,
-    config: Config,
+    pub(super) config: Config,
     handed: HardState,
     /// The state machine: what was applied. Survives a crash if `durable_machine`.
     pub(super) machine: Vec<LogId>,
-    clock: u64,
+    pub(super) clock: u64,
     /// The core waits for entries from the disk.
-    fetching: bool,
+    pub(super) fetching: bool,
 }
 
 /// A cluster and its run.
@@ -29,19 +29,21 @@ pub(crate) struct Cluster {
     pub(super) random: Random,
     pub(super) nodes: Vec<Node>,
     pub(super) disks: Vec<Disk>,
-    network: Vec<(usize, usize, Message)>,
+    pub(super) network: Vec<(usize, usize, Message)>,
+    /// Copies that arrive long after everybody has forgotten them.
+    late: Vec<(usize, usize, Message)>,
     pub(super) weather: Weather,
     pub(super) oracle: Oracle,
-    ready: Ready,
+    pub(super) ready: Ready,
     names: u64,
     durable_machine: bool,
     /// The one clock of all nodes, where leases need one.
-    common_clock: Option<u64>,
+    pub(super) common_clock: Option<u64>,
     /// How often the members change, and how often logs are compacted, per thousand steps.
     pub(super) changes: usize,
     pub(super) compactions: usize,
     /// How bad the network is, in drops and duplicates per thousand messages.
-    drops: usize,
+    pub(super) drops: usize,
     duplicates: usize,
     crashes: usize,
     /// How often somebody campaigns without need, and how often time passes.
@@ -103,6 +105,7 @@ impl Cluster {
             nodes: nodes.collect(),
             disks,
             network: Vec::new(),
+            late: Vec::new(),
             weather: Weather::new(size),
             oracle: Oracle::default(),
             ready: Ready::default(),
@@ -233,6 +236,10 @@ impl Cluster {
     }
 
     fn deliver_some(&mut self) {
+        if !self.late.is_empty() && self.random.permille(10) {
+            let (from, to, message) = self.late.remove(self.random.below(self.late.len()));
+            return self.deliver(from, to, message);
+        }
         if self.network.is_empty() {
             return;
         }
@@ -257,7 +264,7 @@ impl Cluster {
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, message: Message) {
+    pub(super) fn deliver(&mut self, from: usize, to: usize, message: Message) {
         let sender = self.nodes[from].config.id;
         self.input(to, |core| {
             let stranger = message.is_reply() && !core.conf().contains(sender);
@@ -291,19 +298,19 @@ impl Cluster {
         self.sync_count(n, count);
     }
 
-    fn sync_count(&mut self, n: usize, count: usize) {
+    pub(super) fn sync_count(&mut self, n: usize, count: usize) {
         if let Some(receipt) = self.disks[n].sync(count) {
             self.restore(n);
             self.input(n, |core| core.handle_persisted(receipt));
         }
     }
 
-    fn apply(&mut self, n: usize) {
+    pub(super) fn apply(&mut self, n: usize) {
         let applied = Applied(Index(self.nodes[n].machine.len() as u64));
         self.input(n, |core| core.handle_applied(applied));
     }
 
-    fn fetch(&mut self, n: usize) {
+    pub(super) fn fetch(&mut self, n: usize) {
         if std::mem::take(&mut self.nodes[n].fetching) {
             self.input(n, RaftCore::handle_fetched);
         }
@@ -315,7 +322,10 @@ impl Cluster {
         let data = Bytes::from(format!("{:0size$}", self.names));
         let mut accepted = None;
         self.input(n, |core| match core.handle_proposal(data) {
-            Ok(id) => accepted = Some(id),
+            Ok(id) => {
+                assert_eq!(core.status().transfer, None, "a leader that hands over takes nothing");
+                accepted = Some(id);
+            }
             Err(error) => {
                 let behind = core.commit() < core.status().last.index;
                 let handing_over = matches!(error, ProposeError::Transferring { .. });
@@ -355,7 +365,11 @@ impl Cluster {
         self.disks[n].write(&mut self.ready);
         self.oracle.observe(n, core, &self.disks);
         for (to, message) in self.ready.messages.drain(..) {
-            self.network.push((n, to.0 as usize - 1, message));
+            let to = to.0 as usize - 1;
+            if self.random.permille(8) {
+                self.late.push((n, to, message.clone()));
+            }
+            self.network.push((n, to, message));
         }
         let node = &mut self.nodes[n];
         node.fetching |= self.ready.events.iter().any(|e| matches!(e, Event::Fetch { .. }));
@@ -368,82 +382,6 @@ impl Cluster {
         if self.random.permille(600) {
             self.apply(n);
         }
-    }
-
-    /// The weather clears: within a bounded time there is one leader, everything that was committed
-    /// or accepted is settled, and all members are equal.
-    pub(crate) fn recover(&mut self) {
-        self.weather.clear();
-        self.drops = 0;
-        for n in 0..self.nodes.len() {
-            if self.nodes[n].core.is_none() {
-                self.start(n);
-            }
-        }
-        for _ in 0..600 {
-            for n in 0..self.nodes.len() {
-                if let (0, Some(clock)) = (n, &mut self.common_clock) {
-                    *clock += 1;
-                }
-                self.nodes[n].clock += 1;
-                let now = Tick(self.nodes[n].clock);
-                self.input(n, |core| core.handle_time(now));
-                self.quiesce(n);
-            }
-            if self.is_settled() {
-                let longest = self.nodes.iter().max_by_key(|n| n.machine.len());
-                self.oracle.check_applied(&longest.expect("a node").machine);
-                return assert_eq!(self.oracle.open_reads(), 0, "every read has an outcome");
-            }
-        }
-        panic!("no progress: {:#?}", self.statuses());
-    }
-
-    fn quiesce(&mut self, n: usize) {
-        loop {
-            self.sync_count(n, self.disks[n].writes());
-            self.apply(n);
-            self.fetch(n);
-            self.poll(n);
-            let waiting = std::mem::take(&mut self.network);
-            let idle = waiting.is_empty();
-            for (from, to, message) in waiting {
-                self.deliver(from, to, message);
-                self.poll(to);
-            }
-            let core = self.nodes[n].core.as_ref().expect("it runs");
-            if idle && self.disks[n].writes() == 0 && !core.has_ready() && !self.nodes[n].fetching {
-                return;
-            }
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        let cores = || self.nodes.iter().filter_map(|n| n.core.as_ref());
-        let Some(leader) = cores().filter(|c| c.status().established).max_by_key(|c| c.term())
-        else {
-            return false;
-        };
-        let (last, conf) = (leader.status().last, leader.conf());
-        let mut members = cores().filter(|c| conf.contains(c.config().id));
-        members.all(|core| {
-            let status = core.status();
-            status.last == last
-                && status.hard.commit == last.index
-                && status.applied == last.index
-                && status.durable == last.index
-                && status.soft.leader == leader.leader()
-                && status.hard.term == leader.term()
-                && core.conf() == conf
-        }) && !(conf.is_joint() && conf.auto_leave)
-            && leader.status().transfer.is_none()
-            && self.oracle.open_reads() == 0
-            && self.oracle.open_proposals_of(&self.members_of(conf)) == 0
-    }
-
-    fn members_of(&self, conf: &ConfState) -> Vec<usize> {
-        let member = |n: &usize| conf.contains(NodeId(*n as u64 + 1));
-        (0..self.nodes.len()).filter(member).collect()
     }
 
     pub(super) fn size(&self) -> usize {
@@ -460,7 +398,7 @@ impl Cluster {
         self.nodes.iter().position(leads)
     }
 
-    fn statuses(&self) -> Vec<(raft_core::Status, ConfState)> {
+    pub(super) fn statuses(&self) -> Vec<(raft_core::Status, ConfState)> {
         let cores = self.nodes.iter().filter_map(|n| n.core.as_ref());
         cores.map(|c| (c.status(), c.conf().clone())).collect()
     }

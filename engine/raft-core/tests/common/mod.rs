@@ -5,6 +5,7 @@
 pub(crate) mod admin;
 pub(crate) mod cluster;
 pub(crate) mod disk;
+pub(crate) mod heal;
 pub(crate) mod oracle;
 pub(crate) mod random;
 pub(crate) mod solo;
