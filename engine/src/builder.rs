@@ -331,7 +331,7 @@ fn wal_config(index: usize, config: &EngineConfig, identity: Identity) -> WalCon
     }
 }
 
-fn limits(config: &EngineConfig) -> ShardLimits {
+pub(crate) fn limits(config: &EngineConfig) -> ShardLimits {
     let ticks = |d: Duration| (d.as_nanos() / config.tick.as_nanos().max(1)) as u64;
     ShardLimits {
         leaderless_wait_ticks: ticks(config.leaderless_wait).max(1),
@@ -340,7 +340,7 @@ fn limits(config: &EngineConfig) -> ShardLimits {
     }
 }
 
-fn core_config(config: &EngineConfig, group: GroupId) -> raft_core::Config {
+pub(crate) fn core_config(config: &EngineConfig, group: GroupId) -> raft_core::Config {
     raft_core::Config {
         election_timeout_ticks: config.election_timeout_ticks,
         heartbeat_interval_ticks: config.heartbeat_interval_ticks,

@@ -18,6 +18,7 @@
 
 mod apply;
 mod arrivals;
+pub mod bare;
 mod builder;
 mod client;
 mod config;

@@ -18,7 +18,7 @@ const RETRY_TICKS: u64 = 10;
 
 /// What the log says to a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persisted {
+pub enum Persisted {
     /// It is durable when the log is durable up to this mark.
     At(u64),
     /// There is no room at the moment. State unchanged.
