@@ -97,7 +97,7 @@ impl<S: Storage> RaftCore<S> {
         self.log.commit
     }
 
-    /// Whether the replica has stopped for good; see [`Event::Fault`].
+    /// Whether the replica has stopped for good; see [`crate::Event::Fault`].
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped
