@@ -20,6 +20,10 @@ pub enum Fault {
     CutWay,
     /// A node is cut off from all others, both ways.
     Isolate,
+    /// Some nodes are cut off from the others, both ways.
+    Split,
+    /// Two nodes do not reach each other, but both reach the others.
+    Bridge,
     /// A node hears nobody, but is heard.
     Deafen,
     /// A connection breaks, also in the middle of a frame.
@@ -41,7 +45,7 @@ pub enum Fault {
 }
 
 /// All kinds of faults.
-pub const FAULTS: [Fault; 16] = [
+pub const FAULTS: [Fault; 18] = [
     Fault::Kill,
     Fault::Power,
     Fault::KillAtStep,
@@ -49,6 +53,8 @@ pub const FAULTS: [Fault; 16] = [
     Fault::Pause,
     Fault::CutWay,
     Fault::Isolate,
+    Fault::Split,
+    Fault::Bridge,
     Fault::Deafen,
     Fault::Reset,
     Fault::BadWay,

@@ -38,6 +38,8 @@ enum Command {
     Swarm(Many),
     /// Run one seed again and show what happened.
     Replay(Again),
+    /// Plant each fault in turn and count the seeds that find it.
+    Plants(Hunt),
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +77,13 @@ struct Again {
     verbose: bool,
 }
 
+#[derive(Debug, Args)]
+struct Hunt {
+    /// The seeds, the last one not included.
+    #[arg(long, value_parser = seeds, default_value = "0..40")]
+    seeds: Range<u64>,
+}
+
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let parse = |part: &str| part.parse::<u64>().map_err(|error| format!("{part:?}: {error}"));
     let (first, end) = text.split_once("..").ok_or("give them as FIRST..END")?;
@@ -97,6 +106,7 @@ fn main() -> ExitCode {
         Command::Run(one) => run_one(&one),
         Command::Swarm(many) => swarm(&many),
         Command::Replay(again) => replay(&again),
+        Command::Plants(hunt) => plants(&hunt),
     }
 }
 
@@ -183,6 +193,7 @@ fn swarm(many: &Many) -> ExitCode {
     print!("{total}");
     failed.sort_by_key(|report| report.seed);
     println!("failed      {} seeds", failed.len());
+    laws(&failed).iter().for_each(|(law, seeds)| println!("  {seeds} by {law}"));
     for report in failed.iter().skip(1).take(9) {
         let what = report.failure.as_ref().map(|f| f.what.lines().next().unwrap_or_default());
         println!("  seed {}: {}", report.seed, what.unwrap_or_default());
@@ -191,6 +202,41 @@ fn swarm(many: &Many) -> ExitCode {
         Some(first) => tell_failure(first, many.plant),
         None => ExitCode::SUCCESS,
     }
+}
+
+/// One line per planted fault: how many seeds found it, the first of them, and what it broke.
+fn plants(hunt: &Hunt) -> ExitCode {
+    use clap::ValueEnum;
+    let mut missed = 0;
+    let with = |plant| Options { plant, ..Options::default() };
+    // A seed that fails anyway finds nothing.
+    let sound = |seed: &u64| run(*seed, with(None)).failure.is_none();
+    let sound: Vec<u64> = hunt.seeds.clone().filter(sound).collect();
+    for plant in Plant::value_variants() {
+        let found = sound.iter().filter_map(|seed| {
+            run(*seed, with(Some(*plant))).failure.map(|failure| (*seed, failure.what))
+        });
+        let found: Vec<(u64, String)> = found.collect();
+        missed += u32::from(found.is_empty());
+        let first = found.first().map(|(seed, what)| {
+            format!("seed {seed}: {}", what.lines().next().unwrap_or_default())
+        });
+        let first = first.unwrap_or_else(|| "not found".to_owned());
+        println!("{:<20} {:>4} of {}  {first}", name(*plant), found.len(), sound.len());
+    }
+    ExitCode::from(u8::from(missed > 0))
+}
+
+/// How many seeds broke each law.
+fn laws(failed: &[Report]) -> BTreeMap<String, u64> {
+    let mut laws = BTreeMap::new();
+    for failure in failed.iter().filter_map(|report| report.failure.as_ref()) {
+        // The names of laws come first; other texts have numbers, which are left out.
+        let law = failure.what.split(':').next().unwrap_or_default();
+        let law: String = law.chars().filter(|c| !c.is_ascii_digit()).collect();
+        *laws.entry(law).or_default() += 1;
+    }
+    laws
 }
 
 fn progress(total: &Total, failed: usize, seeds: &Range<u64>) {

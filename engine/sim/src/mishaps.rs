@@ -47,7 +47,7 @@ impl Cluster {
             return;
         }
         let fault = self.plan.faults[self.rng.place(self.plan.faults.len())];
-        let place = self.rng.place(self.plan.nodes);
+        let place = self.victim();
         *self.faults.entry(fault).or_default() += 1;
         self.trace.note(self.now, &[5, fault as u64, place as u64], || {
             format!("FAULT {fault:?} at node {}", place + 1)
@@ -55,6 +55,20 @@ impl Cluster {
         self.inflict(fault, place);
         let pause = self.rng.between(1, 2 * self.plan.pause_ms) * NANOS_PER_MS;
         self.queue.push(self.now + pause, Event::Fault);
+    }
+
+    /// Leaders are hit more often than their number would have it.
+    fn victim(&mut self) -> usize {
+        let group = raft_core::GroupId(1 + self.rng.below(self.plan.groups));
+        let leads = |n: &Node| {
+            let raft = n.host.as_ref().and_then(|h| h.shard.raft().replica(group));
+            raft.is_some_and(|r| r.role() == Role::Leader)
+        };
+        let any = self.rng.place(self.plan.nodes);
+        match self.nodes.iter().position(leads) {
+            Some(leader) if self.rng.one_in(2) => leader,
+            _ => any,
+        }
     }
 
     fn inflict(&mut self, fault: Fault, place: usize) {
@@ -79,6 +93,16 @@ impl Cluster {
                     self.cut(place, node, lasts);
                     self.cut(node, place, lasts);
                 }
+            }
+            Fault::Split => {
+                let side = self.rng.next() | 1 << place;
+                for (a, b) in pairs(nodes).filter(|(a, b)| side >> a & 1 != side >> b & 1) {
+                    self.cut(a, b, lasts);
+                }
+            }
+            Fault::Bridge => {
+                self.cut(place, other, lasts);
+                self.cut(other, place, lasts);
             }
             Fault::Deafen => {
                 (0..nodes).filter(|n| *n != place).for_each(|n| self.cut(n, place, lasts));
@@ -193,7 +217,8 @@ impl Cluster {
                 self.queue.push(at, Event::Reply { client, ticket, outcome: None });
             }
         }
-        let down = if self.healed.is_some() { 100 } else { self.rng.between(1, 3000) };
+        let longest = [40, 3000][self.rng.place(2)];
+        let down = if self.healed.is_some() { 100 } else { self.rng.between(1, longest) };
         self.queue.push(self.now + down * NANOS_PER_MS, Event::Start { node: place });
     }
 
@@ -220,4 +245,9 @@ impl Cluster {
         self.queue.push(served, Event::Quiet);
         self.queue.push(served + SETTLE_MS * NANOS_PER_MS, Event::Judge);
     }
+}
+
+/// All ordered pairs of different nodes.
+fn pairs(nodes: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..nodes).flat_map(move |a| (0..nodes).filter(move |b| *b != a).map(move |b| (a, b)))
 }

@@ -164,6 +164,7 @@ impl Cluster {
         let other = others.clone().find(|n| *n != own && *n != from);
         let again = match (&message, self.plant) {
             (Message::RequestVoteReply(m), Some(Plant::CountVoteTwice)) => m.granted,
+            (Message::PreVoteReply(m), Some(Plant::CountVoteTwice)) => m.granted,
             (Message::AppendEntriesReply(_), Some(Plant::CountAckTwice)) => true,
             _ => false,
         };

@@ -287,10 +287,13 @@ impl Cluster {
         let ticket = self.next_ticket * self.plan.clients as u64 + client as u64;
         let patience = self.rng.between(1500, 4000) * NANOS_PER_MS;
         let at = self.client_delay() + wait;
+        let (lost, anyone) = (self.rng.one_in(16), self.rng.place(self.plan.nodes));
         let c = &mut self.clients[client];
         c.ticket = ticket;
         let Some((action, _)) = c.current.clone() else { return };
-        let (group, node) = (c.group, c.hints[c.group.0 as usize]);
+        let group = c.group;
+        // Now and then a client asks whoever comes to its mind.
+        let node = if lost { anyone } else { c.hints[group.0 as usize] };
         self.queue.push(at, Event::Request { node, client, ticket, group, action });
         self.queue.push(at + patience, Event::GiveUp { client, ticket });
     }

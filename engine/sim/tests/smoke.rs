@@ -3,7 +3,7 @@
 use sim::{Options, run};
 
 /// Seeds of the smoke: each draws sizes and faults of its own.
-const SEEDS: std::ops::Range<u64> = 0..10;
+const SEEDS: std::ops::Range<u64> = 0..8;
 
 #[test]
 fn bad_days_break_no_law() {
