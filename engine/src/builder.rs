@@ -337,6 +337,7 @@ pub(crate) fn limits(config: &EngineConfig) -> ShardLimits {
         leaderless_wait_ticks: ticks(config.leaderless_wait).max(1),
         fate_wait_ticks: 2 * config.election_timeout_ticks,
         requests_max: config.requests_per_shard_max,
+        unit_bytes_max: crate::persist::unit_bytes_max(config.segment_bytes),
     }
 }
 

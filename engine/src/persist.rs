@@ -10,9 +10,16 @@ use raft_core::{Entry, GroupId, HardState, Storage, Tick};
 
 use crate::shard::{Outlet, Shard};
 
-/// Payload of one unit of the log. Larger runs of entries become several units: a prefix of them is
-/// as good a log as any.
+/// One unit of the log at most, in bytes. Larger runs of entries become several units: a prefix of
+/// them is as good a log as any.
 const UNIT_BYTES_MAX: usize = 1 << 20;
+/// What an entry takes beside its payload, in bytes, rounded up.
+const ENTRY_OVERHEAD: usize = 64;
+
+/// One unit at most, in a log of such segments: it must fit into the room of any of them.
+pub(crate) fn unit_bytes_max(segment_bytes: u64) -> usize {
+    UNIT_BYTES_MAX.min(segment_bytes as usize / 2)
+}
 /// Ticks between tries while the log takes nothing.
 const RETRY_TICKS: u64 = 10;
 
@@ -114,6 +121,7 @@ impl<S: Storage> Shard<S> {
     /// Hands everything to persist to the log, as atomic units. False if the log has failed.
     pub(crate) fn persist(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) -> bool {
         let Some(receipt) = ready.receipt.take() else { return true };
+        let unit_bytes_max = self.limits.unit_bytes_max;
         let log = &mut self.persistence;
         let mut mark = log.in_flight.back().and_then(|(at, _)| *at).unwrap_or(0);
         let mut states = ready.hard_states.drain(..).peekable();
@@ -129,13 +137,14 @@ impl<S: Storage> Shard<S> {
             let mut bytes = 0;
             log.entries.clear();
             while let Some((_, entry)) = entries.next_if(|(g, _)| *g == group) {
-                if bytes > 0 && bytes + entry.data.len() > UNIT_BYTES_MAX {
+                let weight = entry.data.len() + ENTRY_OVERHEAD;
+                if bytes > 0 && bytes + weight > unit_bytes_max {
                     if !log.add(group, state.take(), &mut mark, io) {
                         return false;
                     }
                     bytes = 0;
                 }
-                bytes += entry.data.len();
+                bytes += weight;
                 log.entries.push(entry);
             }
             if !log.add(group, state, &mut mark, io) {

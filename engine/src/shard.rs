@@ -51,6 +51,8 @@ pub(crate) struct ShardLimits {
     pub(crate) fate_wait_ticks: u64,
     /// Requests under way.
     pub(crate) requests_max: usize,
+    /// One unit of the log, in bytes.
+    pub(crate) unit_bytes_max: usize,
 }
 
 /// A write in the log whose outcome somebody waits for.

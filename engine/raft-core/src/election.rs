@@ -24,8 +24,8 @@ impl<S: Storage> RaftCore<S> {
         self.timers.set(Timer::Election, self.timers.after(self.patience));
     }
 
-    /// Whether the time of the election has come too early: the leader was heard since it was set (a
-    /// message of the leader does not touch the timer, so that it costs nothing), or the last
+    /// Whether the time of the election has come too early: the leader was heard since it was set
+    /// (a message of the leader does not touch the timer, so that it costs nothing), or the last
     /// election has not begun yet. Then it is set anew.
     pub(crate) fn waits_on(&mut self) -> bool {
         let until = Tick(self.leader_heard.0.saturating_add(self.patience));

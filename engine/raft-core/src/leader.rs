@@ -125,8 +125,8 @@ impl<S: Storage> RaftCore<S> {
         until > now.0
     }
 
-    /// Whether the own disk has been silent for two election timeouts. Others commit without it, but
-    /// what it has not seen stays in memory and is not applied here: another leads better.
+    /// Whether the own disk has been silent for two election timeouts. Others commit without it,
+    /// but what it has not seen stays in memory and is not applied here: another leads better.
     fn has_hung_disk(&self) -> bool {
         let patience = 2 * self.config.election_timeout_ticks;
         let since = self.persist.waiting_since();

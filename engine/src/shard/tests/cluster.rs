@@ -152,8 +152,12 @@ impl Member {
         });
         let replicas = vec![NodeId(1), NodeId(2), NodeId(3)];
         let groups = vec![GroupSpec { id: GROUP, replicas: replicas.clone() }];
-        let limits =
-            ShardLimits { leaderless_wait_ticks: 70, fate_wait_ticks: 200, requests_max: 100 };
+        let limits = ShardLimits {
+            leaderless_wait_ticks: 70,
+            fate_wait_ticks: 200,
+            requests_max: 100,
+            unit_bytes_max: 1 << 20,
+        };
         let synced = std::time::Duration::ZERO;
         let view = NodeView::new(NodeId(id), 1, nodes.collect(), groups, 1, synced);
         (1..=3).for_each(|node| view.note_connected(NodeId(node), true));
