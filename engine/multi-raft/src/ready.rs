@@ -80,6 +80,9 @@ impl MultiReady {
         self.snapshots.extend(ready.snapshot.take().map(|snapshot| (group, snapshot)));
         self.entries_to_persist.extend(ready.entries_to_persist.iter().map(|e| (group, e.clone())));
         self.committed_entries.extend(ready.committed_entries.iter().map(|e| (group, e.clone())));
+        // What nobody looks at any more the group's log may use again.
+        ready.entries_to_persist.clear();
+        ready.committed_entries.clear();
         self.reads.extend(ready.reads.drain(..).map(|(id, outcome)| (group, id, outcome)));
         self.events.extend(ready.events.drain(..).map(|event| (group, event)));
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::entry::EntryKind;
 use crate::event::Event;
-use crate::ids::{Index, Tick};
+use crate::ids::{Index, NodeId, Tick};
 use crate::lease::Lease;
 use crate::message::{AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, Message};
 use crate::progress::Progress;
@@ -66,6 +66,12 @@ impl<S: Storage> RaftCore<S> {
             let interval = self.config.heartbeat_interval_ticks;
             self.timers.set(Timer::Heartbeat, self.timers.after(interval));
         }
+    }
+
+    /// What this leader knows about a member.
+    pub(crate) fn progress_of(&mut self, id: NodeId) -> Option<&mut Progress> {
+        let position = self.members.position(id)?;
+        self.lead.progress.get_mut(position)
     }
 
     /// Whether there is any member beside this replica.

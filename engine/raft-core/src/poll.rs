@@ -98,14 +98,13 @@ impl<S: Storage> RaftCore<S> {
         if !self.is_persist_due() {
             return;
         }
-        out.snapshot = self.take_snapshot();
         self.log.take_unpersisted(&mut out.entries_to_persist);
         // Never beyond what is durable already: whatever of this batch survives a crash, the stored
         // commit index lies within the stored log.
         let commit = self.log.appliable();
         let hard = HardState { term: self.term, vote: self.vote, commit };
         let (seq, hard_state) = self.persist.hand_out(hard, self.log.handed, self.timers.now());
-        self.note_snapshot_batch(seq);
+        out.snapshot = self.hand_out_snapshot(seq);
         out.hard_state = hard_state;
         out.receipt = Some(Receipt(seq));
     }

@@ -38,8 +38,7 @@ impl<S: Storage> RaftCore<S> {
     /// nothing unless one is on its way there.
     pub fn handle_snapshot_status(&mut self, to: NodeId, status: SnapshotStatus) {
         let until = self.timers.after(self.config.snapshot_timeout_ticks);
-        let position = self.members.position(to);
-        let Some(progress) = position.and_then(|p| self.lead.progress.get_mut(p)) else {
+        let Some(progress) = self.progress_of(to) else {
             return;
         };
         if let ProgressState::Snapshot { last, .. } = progress.state {
@@ -54,8 +53,7 @@ impl<S: Storage> RaftCore<S> {
     /// What was sent to this member lately is probably lost, as when a connection breaks: find out
     /// before sending much more. Does nothing unless this replica leads.
     pub fn handle_unreachable(&mut self, to: NodeId) {
-        let position = self.members.position(to);
-        if let Some(progress) = position.and_then(|p| self.lead.progress.get_mut(p)) {
+        if let Some(progress) = self.progress_of(to) {
             if progress.state == ProgressState::Replicate {
                 progress.probe(false);
                 self.lead.sends_due = true;
@@ -82,7 +80,7 @@ impl<S: Storage> RaftCore<S> {
         let (now, timeout) = (self.timers.now(), self.config.election_timeout_ticks);
         let progress = &mut self.lead.progress[position];
         // A snapshot is large: nobody gets one who may be dead.
-        if progress.heard.0.saturating_add(timeout) <= now.0 {
+        if !progress.is_active(now, timeout) {
             return false;
         }
         let snapshot = self.storage.snapshot_meta();
@@ -165,9 +163,10 @@ impl<S: Storage> RaftCore<S> {
         }
     }
 
-    /// The snapshot for the batch that is being handed out.
-    pub(crate) fn take_snapshot(&mut self) -> Option<SnapshotMeta> {
-        let installing = self.installing.as_ref().filter(|i| i.batch.is_none())?;
+    /// The snapshot that goes into this batch, if one is due.
+    pub(crate) fn hand_out_snapshot(&mut self, batch: PersistSeq) -> Option<SnapshotMeta> {
+        let installing = self.installing.as_mut().filter(|i| i.batch.is_none())?;
+        installing.batch = Some(batch);
         Some(installing.snapshot.clone())
     }
 
@@ -175,12 +174,6 @@ impl<S: Storage> RaftCore<S> {
     /// its log.
     pub(crate) fn is_snapshot_due(&self) -> bool {
         self.installing.as_ref().is_some_and(|i| i.batch.is_none())
-    }
-
-    pub(crate) fn note_snapshot_batch(&mut self, seq: PersistSeq) {
-        if let Some(installing) = &mut self.installing {
-            installing.batch.get_or_insert(seq);
-        }
     }
 
     /// Whether entries and applying wait for a snapshot.

@@ -56,7 +56,7 @@ impl<S: Storage> RaftCore<S> {
                 next: progress.next,
                 inflight_messages: progress.inflights().messages(),
                 inflight_bytes: progress.inflights().bytes(),
-                active: progress.heard.0.saturating_add(timeout) > self.now().0,
+                active: progress.is_active(self.now(), timeout),
             }
         })
     }

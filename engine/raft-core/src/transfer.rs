@@ -31,8 +31,7 @@ impl<S: Storage> RaftCore<S> {
         if self.role != Role::Leader {
             return Err(TransferError::NotLeader { leader: self.leader });
         }
-        let voter = self.members.position(to).is_some_and(|p| self.members.is_voter(p));
-        if !voter || to == self.config.id {
+        if !self.members.has_voter(to) || to == self.config.id {
             return Err(TransferError::NotAVoter(to));
         }
         if self.lead.transfer_to() != Some(to) {
@@ -52,8 +51,7 @@ impl<S: Storage> RaftCore<S> {
         let Some(Transfer { to, asked: false }) = self.lead.transfer else {
             return;
         };
-        let position = self.members.position(to);
-        let matched = position.and_then(|p| self.lead.progress.get(p)).map(|p| p.matched);
+        let matched = self.progress_of(to).map(|p| p.matched);
         if matched == Some(self.log.last_index()) {
             self.lead.transfer = Some(Transfer { to, asked: true });
             // From here on another may be elected at any time while this replica knows nothing of
@@ -72,8 +70,7 @@ impl<S: Storage> RaftCore<S> {
 
     /// A successor that the newest configuration does not count cannot be elected.
     pub(crate) fn keep_transfer_to_voters(&mut self) {
-        let counts = |to| self.members.position(to).is_some_and(|p| self.members.is_voter(p));
-        if self.lead.transfer_to().is_some_and(|to| !counts(to)) {
+        if self.lead.transfer_to().is_some_and(|to| !self.members.has_voter(to)) {
             self.abort_transfer();
         }
     }

@@ -69,6 +69,11 @@ impl Progress {
         &self.inflights
     }
 
+    /// Whether it was heard within so many ticks.
+    pub(crate) fn is_active(&self, now: Tick, timeout: u64) -> bool {
+        self.heard.0.saturating_add(timeout) > now.0
+    }
+
     /// Whether an ordinary message may leave now.
     pub(crate) fn may_send(&self, config: &Config) -> bool {
         match self.state {

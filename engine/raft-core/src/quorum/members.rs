@@ -64,6 +64,11 @@ impl Members {
         member.incoming || member.outgoing
     }
 
+    /// Whether the node is a member that counts.
+    pub(crate) fn has_voter(&self, id: NodeId) -> bool {
+        self.position(id).is_some_and(|p| self.is_voter(p))
+    }
+
     /// The largest value that a majority has reached; in a joint configuration a majority of the
     /// old voters and one of the new. Without voters there is nothing to wait for.
     pub(crate) fn reached(&self, value: impl Fn(usize) -> u64) -> u64 {
