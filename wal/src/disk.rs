@@ -16,8 +16,9 @@ use crate::op::SegmentId;
 use crate::record::{BLOCK_BYTES, whole_blocks};
 use crate::recover::Medium;
 
-/// How long to wait for a process that was killed to let go of its files.
-const LOCK_WAIT: Duration = Duration::from_millis(250);
+/// How long to wait for a process that was killed to let go of its files: the kernel ends its ring,
+/// which holds them, after the process itself, and on a busy machine that takes a while.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// How much of a segment is read at once in recovery, in bytes.
 const READ_BYTES: usize = 8 << 20;
