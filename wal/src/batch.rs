@@ -60,6 +60,18 @@ impl Builder {
         self.push(batch, header, data);
     }
 
+    /// Adds a record without data. `batch` must have room for it.
+    pub fn push_mark(
+        &mut self,
+        batch: &mut [u8],
+        group: GroupId,
+        id: LogId,
+        kind: RecordKind,
+        flags: u8,
+    ) {
+        self.push(batch, RecordHeader::new(group, id, kind, flags, &[]), &[]);
+    }
+
     fn push(&mut self, batch: &mut [u8], header: RecordHeader, data: &[u8]) {
         let head = bytemuck::bytes_of(&header);
         let data_at = self.used + RECORD_HEADER_BYTES;

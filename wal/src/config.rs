@@ -72,7 +72,8 @@ pub struct RecoveredGroup {
     pub hard_state: HardState,
     /// The first index; one past the last when the log is empty.
     pub first_index: Index,
-    /// The last entry; term zero when the log is empty.
+    /// The last entry. When the log is empty the one before its first, with term zero when nothing
+    /// is known of it.
     pub last: LogId,
 }
 

@@ -4,14 +4,19 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use raft_core::{EntryKind, GroupId, HardState, Index, LogId, Term};
+use raft_core::{GroupId, Index};
 
 use crate::batch::records;
 use crate::op::NUMBER_END;
-use crate::record::{GroupState, RecordHeader, RecordKind};
+use crate::record::{GroupState, PURGE_RESTART, RecordHeader, RecordKind};
 
-/// Entries of one chunk.
-const CHUNK: usize = 256;
+mod group;
+mod usage;
+
+use group::Appended;
+pub use group::GroupLog;
+pub use usage::Live;
+use usage::Usage;
 
 /// A data length that does not fit into a place: read it from the record header.
 const LEN_UNKNOWN: u32 = 0xFF_FFFF;
@@ -45,6 +50,10 @@ impl Place {
         let len = (self.0 & 0xFF_FFFF) as u32;
         if len == LEN_UNKNOWN { None } else { Some(len) }
     }
+
+    const fn data_len_min(self) -> u32 {
+        (self.0 & 0xFF_FFFF) as u32
+    }
 }
 
 /// Why a record cannot follow what is there. State of its group undefined; the log does not open.
@@ -68,132 +77,6 @@ pub enum Misfit {
         /// The kind.
         kind: u8,
     },
-}
-
-/// The durable log of one group, and how far it has been appended.
-#[derive(Debug)]
-pub struct GroupLog {
-    hard: HardState,
-    first: u64,
-    places: Vec<Vec<u64>>,
-    len: usize,
-    /// First index and term of each run of equal terms.
-    terms: Vec<(u64, u64)>,
-    /// The entries that are [`EntryKind::ConfChange`], in ascending order.
-    confs: Vec<u64>,
-    /// First and next index with what is not durable yet.
-    appended: (u64, u64),
-}
-
-impl Default for GroupLog {
-    /// An empty log that starts at index one.
-    fn default() -> Self {
-        Self {
-            hard: HardState::default(),
-            first: 1,
-            places: Vec::new(),
-            len: 0,
-            terms: Vec::new(),
-            confs: Vec::new(),
-            appended: (1, 1),
-        }
-    }
-}
-
-impl GroupLog {
-    /// Term, vote and commit.
-    #[must_use]
-    pub const fn hard_state(&self) -> HardState {
-        self.hard
-    }
-
-    /// The first index; one past the last when the log is empty.
-    #[must_use]
-    pub const fn first(&self) -> Index {
-        Index(self.first)
-    }
-
-    /// The last index; one before the first when the log is empty.
-    #[must_use]
-    pub const fn last(&self) -> Index {
-        Index(self.first + self.len as u64 - 1)
-    }
-
-    /// The last entry; term zero when the log is empty.
-    #[must_use]
-    pub fn last_id(&self) -> LogId {
-        LogId::new(self.term(self.last()).unwrap_or_default(), self.last())
-    }
-
-    /// Where the entry at `index` lies.
-    #[must_use]
-    pub fn place(&self, index: Index) -> Option<Place> {
-        let i = usize::try_from(index.0.checked_sub(self.first)?).ok()?;
-        self.places.get(i / CHUNK)?.get(i % CHUNK).copied().map(Place)
-    }
-
-    /// The term of the entry at `index`.
-    #[must_use]
-    pub fn term(&self, index: Index) -> Option<Term> {
-        if self.len == 0 || index < self.first() || index > self.last() {
-            return None;
-        }
-        let run = self.terms.partition_point(|&(first, _)| first <= index.0).checked_sub(1)?;
-        self.terms.get(run).map(|&(_, term)| Term(term))
-    }
-
-    /// The entries from `from` on that change the configuration, in ascending order.
-    pub fn confs(&self, from: Index) -> impl ExactSizeIterator<Item = Index> + '_ {
-        let before = self.confs.partition_point(|&index| index < from.0);
-        self.confs[before..].iter().copied().map(Index)
-    }
-
-    fn push(&mut self, id: LogId, kind: EntryKind, place: Place) -> Result<(), Index> {
-        let index = id.index.0;
-        if !(1..NUMBER_END).contains(&index) {
-            return Err(self.last().next());
-        }
-        if self.len == 0 || index <= self.first {
-            self.truncate(0);
-            self.first = index;
-        } else if index > self.last().0 + 1 {
-            return Err(self.last().next());
-        } else {
-            self.truncate((index - self.first) as usize);
-        }
-        if self.len % CHUNK == 0 {
-            // Small groups grow as they go, large ones take a chunk at once.
-            let room = if self.places.is_empty() { 0 } else { CHUNK };
-            self.places.push(Vec::with_capacity(room));
-        }
-        if let Some(chunk) = self.places.last_mut() {
-            chunk.push(place.0);
-        }
-        self.len += 1;
-        if self.terms.last().is_none_or(|&(_, term)| term != id.term.0) {
-            self.terms.push((index, id.term.0));
-        }
-        if kind == EntryKind::ConfChange {
-            self.confs.push(index);
-        }
-        Ok(())
-    }
-
-    fn truncate(&mut self, len: usize) {
-        if len >= self.len {
-            return;
-        }
-        self.len = len;
-        self.places.truncate(len.div_ceil(CHUNK));
-        if let Some(chunk) = self.places.last_mut() {
-            chunk.truncate((len - 1) % CHUNK + 1);
-        }
-        let end = self.first + len as u64;
-        let runs = self.terms.partition_point(|&(first, _)| first < end);
-        self.terms.truncate(runs);
-        let confs = self.confs.partition_point(|&index| index < end);
-        self.confs.truncate(confs);
-    }
 }
 
 /// Group numbers are spread by one multiplication; they are ours, so nobody aims at the map.
@@ -221,10 +104,11 @@ impl Hasher for IdHasher {
 #[derive(Debug, Default)]
 pub struct LogIndex {
     groups: HashMap<GroupId, GroupLog, BuildHasherDefault<IdHasher>>,
+    usage: Usage,
 }
 
 impl LogIndex {
-    /// The log of a group, if anything was ever written for it.
+    /// The log of a group, if anything was ever written for it and it was not deleted since.
     #[must_use]
     pub fn group(&self, group: GroupId) -> Option<&GroupLog> {
         self.groups.get(&group)
@@ -235,16 +119,44 @@ impl LogIndex {
         self.groups.iter().map(|(&group, log)| (group, log))
     }
 
+    /// What of a segment is alive.
+    #[must_use]
+    pub fn live(&self, slot: u16) -> Live {
+        self.usage.of(slot)
+    }
+
+    /// Memory the index takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let slots = self.groups.capacity() * size_of::<(GroupId, GroupLog)>();
+        let heaps: usize = self.groups.values().map(GroupLog::heap_bytes).sum();
+        (slots + heaps) as u64
+    }
+
+    /// Whether a group is there once all that was appended is durable.
+    #[must_use]
+    pub fn is_appended(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(|log| !log.appended.gone)
+    }
+
     /// First and next index of a group with what is not durable yet.
     #[must_use]
     pub fn appended(&self, group: GroupId) -> (Index, Index) {
-        let (first, next) = self.groups.get(&group).map_or((1, 1), |log| log.appended);
-        (Index(first), Index(next))
+        let end = self.groups.get(&group).map(|log| log.appended);
+        end.map_or((Index(1), Index(1)), |end| (end.first, end.next))
     }
 
     /// Says how far a group has been appended.
     pub fn set_appended(&mut self, group: GroupId, first: Index, next: Index) {
-        self.groups.entry(group).or_default().appended = (first.0, next.0);
+        let log = self.groups.entry(group).or_default();
+        log.appended = Appended { first, next, gone: false };
+    }
+
+    /// Says that the deletion of a group has been appended.
+    pub fn set_deleted(&mut self, group: GroupId) {
+        if let Some(log) = self.groups.get_mut(&group) {
+            log.appended = Appended { first: Index(1), next: Index(1), gone: true };
+        }
     }
 
     /// Takes in a durable batch that lies at `offset` of the segment in `slot`. The same rules
@@ -269,14 +181,20 @@ impl LogIndex {
     ) -> Result<(), Misfit> {
         let group = GroupId(head.group);
         let unknown = Misfit::Unknown { offset, kind: head.kind };
+        let kind = RecordKind::from_u8(head.kind).ok_or(unknown)?;
+        if kind == RecordKind::Delete {
+            self.delete(group);
+            return Ok(());
+        }
         let hole = |expected, found| Misfit::Hole { offset, group, expected, found };
-        let log = self.groups.entry(group).or_default();
-        match RecordKind::from_u8(head.kind) {
-            Some(RecordKind::Entry) => {
+        let (log, usage) = (self.groups.entry(group).or_default(), &mut self.usage);
+        let id = head.id();
+        match kind {
+            RecordKind::Entry => {
                 let kind = head.entry_kind().ok_or(unknown)?;
-                log.push(head.id(), kind, place).map_err(|due| hole(due, head.id().index))
+                log.push(id, kind, place, usage).map_err(|due| hole(due, id.index))
             }
-            Some(RecordKind::GroupState) => {
+            RecordKind::GroupState => {
                 let state = GroupState::read(data).ok_or(unknown)?;
                 log.hard = state.hard_state();
                 let (first, last) = (Index(state.first_index), Index(state.last_index));
@@ -285,14 +203,39 @@ impl LogIndex {
                 }
                 if last != log.last() { Err(hole(last, log.last())) } else { Ok(()) }
             }
-            None => Err(unknown),
+            RecordKind::Purge if id.index.0 >= NUMBER_END => Err(hole(log.last(), id.index)),
+            RecordKind::Purge if head.flags == PURGE_RESTART => {
+                log.restart(id.index.0 + 1, id.term.0, usage);
+                Ok(())
+            }
+            RecordKind::Purge if head.flags != 0 => Err(unknown),
+            RecordKind::Purge if id.index > log.last() => Err(hole(log.last(), id.index)),
+            RecordKind::Purge => {
+                if id.index >= log.first() {
+                    log.purge(id.index, usage);
+                }
+                Ok(())
+            }
+            RecordKind::Delete => Ok(()),
+        }
+    }
+
+    /// A group that was appended to behind its deletion begins anew, any other is forgotten.
+    fn delete(&mut self, group: GroupId) {
+        let Some(log) = self.groups.get_mut(&group) else { return };
+        let appended = log.appended;
+        log.restart(1, 0, &mut self.usage);
+        *log = GroupLog::default();
+        log.appended = appended;
+        if appended.gone {
+            self.groups.remove(&group);
         }
     }
 
     /// Takes what is durable as what was appended: the end of recovery.
     pub fn settle(&mut self) {
         for log in self.groups.values_mut() {
-            log.appended = (log.first, log.first + log.len as u64);
+            log.settle();
         }
     }
 }

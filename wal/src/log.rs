@@ -1,11 +1,14 @@
 //! A log without its device: the write path and the index together, still pure.
 
-use raft_core::{Entry, GroupId, HardState, Index};
+use raft_core::{Entry, GroupId, HardState, Index, LogId, Term};
 
+use crate::batch::Builder;
 use crate::error::{AppendError, WalError};
 use crate::index::LogIndex;
 use crate::op::{Completion, Mark, NUMBER_END, SegmentId, WriteOp};
-use crate::record::{BATCH_HEADER_BYTES, GroupState, unit_bytes};
+use crate::record::{
+    BATCH_HEADER_BYTES, GroupState, PURGE_RESTART, RecordKind, record_bytes, unit_bytes,
+};
 use crate::recover::Survey;
 use crate::writer::{FreshSegment, Setup, Writer};
 
@@ -55,39 +58,127 @@ impl Log {
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Result<Mark, AppendError> {
-        if let Some(error) = self.writer.poisoned() {
-            return Err(AppendError::Poisoned(*error));
-        }
-        if self.writer.is_closing() {
-            return Err(AppendError::Closed);
-        }
+        self.check_open()?;
         if hard_state.is_none() && entries.is_empty() {
             return Ok(self.writer.appended());
         }
-        let (first, next) = self.appended_after(group, entries)?;
-        let bytes = unit_bytes(hard_state.is_some(), entries);
+        let (first, next) = self.appended_after(group, self.index.appended(group), entries)?;
+        self.unit(group, None, hard_state, entries, (first, next))
+    }
+
+    /// Begins the log of a group anew behind a snapshot of everything up to `snapshot`: what it
+    /// held is gone, the first index is the one after. The hard state and the first `entries`
+    /// are part of the unit.
+    ///
+    /// # Errors
+    /// [`AppendError`]; state unchanged.
+    pub fn restart(
+        &mut self,
+        group: GroupId,
+        snapshot: LogId,
+        hard_state: Option<HardState>,
+        entries: &[Entry],
+    ) -> Result<Mark, AppendError> {
+        self.check_open()?;
+        let first = snapshot.index.next();
+        if !(1..NUMBER_END).contains(&first.0) {
+            return Err(AppendError::Gap { group, expected: Index(1), found: first });
+        }
+        let (_, next) = self.appended_after(group, (first, first), entries)?;
+        if entries.first().is_some_and(|head| head.id.index != first) {
+            let found = entries.first().map_or(first, |head| head.id.index);
+            return Err(AppendError::Gap { group, expected: first, found });
+        }
+        self.unit(group, Some(snapshot), hard_state, entries, (first, next))
+    }
+
+    /// Gives up the entries of a group up to `up_to`: the first index rises. Entries that do not
+    /// exist are given up without effect, so purging twice or beyond the end is fine.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`], [`AppendError::Closed`]; state unchanged.
+    pub fn purge(&mut self, group: GroupId, up_to: Index) -> Result<Mark, AppendError> {
+        self.check_open()?;
+        let (first, next) = self.index.appended(group);
+        let last = up_to.min(next.prev());
+        if last < first {
+            return Ok(self.writer.appended());
+        }
+        self.index.set_appended(group, last.next(), next);
+        Ok(self.mark(group, LogId::new(Term(0), last), RecordKind::Purge))
+    }
+
+    /// Deletes a group, its log and its hard state. It may be appended to again, as one that never
+    /// was.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`], [`AppendError::Closed`]; state unchanged.
+    pub fn delete(&mut self, group: GroupId) -> Result<Mark, AppendError> {
+        self.check_open()?;
+        if !self.index.is_appended(group) {
+            return Ok(self.writer.appended());
+        }
+        self.index.set_deleted(group);
+        Ok(self.mark(group, LogId::default(), RecordKind::Delete))
+    }
+
+    fn check_open(&self) -> Result<(), AppendError> {
+        match self.writer.poisoned() {
+            Some(error) => Err(AppendError::Poisoned(*error)),
+            None if self.writer.is_closing() => Err(AppendError::Closed),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends a unit after which the group's log is `first..next`.
+    fn unit(
+        &mut self,
+        group: GroupId,
+        restart: Option<LogId>,
+        hard_state: Option<HardState>,
+        entries: &[Entry],
+        (first, next): (Index, Index),
+    ) -> Result<Mark, AppendError> {
+        let mark_bytes = if restart.is_some() { record_bytes(0) } else { 0 };
+        let bytes = unit_bytes(hard_state.is_some(), entries) + mark_bytes;
         let bytes_max = self.writer.setup().batch_room() - BATCH_HEADER_BYTES;
         if bytes > bytes_max {
             return Err(AppendError::TooLarge { bytes, bytes_max });
         }
         self.index.set_appended(group, first, next);
         let state = hard_state.map(|hard| GroupState::new(hard, first, next.prev()));
-        Ok(self.writer.append(group, state, entries, bytes))
+        Ok(self.writer.append(bytes, |open, batch| {
+            if let Some(snapshot) = restart {
+                open.push_mark(batch, group, snapshot, RecordKind::Purge, PURGE_RESTART);
+            }
+            for entry in entries {
+                open.push_entry(batch, group, entry);
+            }
+            if let Some(state) = state {
+                open.push_state(batch, group, &state);
+            }
+        }))
     }
 
-    /// First and next index of the group once `entries` are appended.
+    fn mark(&mut self, group: GroupId, id: LogId, kind: RecordKind) -> Mark {
+        let fill = |open: &mut Builder, batch: &mut [u8]| open.push_mark(batch, group, id, kind, 0);
+        self.writer.append(record_bytes(0), fill)
+    }
+
+    /// First and next index of a log `first..next` once `entries` are appended.
     fn appended_after(
         &self,
         group: GroupId,
+        (first, next): (Index, Index),
         entries: &[Entry],
     ) -> Result<(Index, Index), AppendError> {
-        let (first, next) = self.index.appended(group);
         let Some(head) = entries.first() else {
             return Ok((first, next));
         };
         let start = head.id.index;
         let gap = |expected, found| Err(AppendError::Gap { group, expected, found });
-        if start > next && first != next || !(1..NUMBER_END).contains(&start.0) {
+        let unborn = first == next && first.0 == 1;
+        if start > next && !unborn || !(1..NUMBER_END).contains(&start.0) {
             return gap(next, start);
         }
         let mut due = start;
@@ -97,7 +188,7 @@ impl Log {
             }
             due = due.next();
         }
-        let first = if first == next || start < first { start } else { first };
+        let first = if unborn || start < first { start } else { first };
         Ok((first, due))
     }
 

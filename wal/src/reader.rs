@@ -102,10 +102,11 @@ impl LogReader {
         Ok(())
     }
 
-    /// The term of the entry at `index`; zero at index zero, when the log starts at one.
+    /// The term of the entry at `index`, also of the one before the first when it was purged or a
+    /// snapshot stands for it; zero at index zero, when the log starts at one.
     ///
     /// # Errors
-    /// [`StorageError::Compacted`] below the first index, [`StorageError::Unavailable`] beyond
+    /// [`StorageError::Compacted`] below that, [`StorageError::Unavailable`] beyond
     /// the last.
     pub fn term_at(&self, group: GroupId, index: Index) -> Result<Term, StorageError> {
         let log = self.shared.log.borrow();
@@ -114,6 +115,9 @@ impl LogReader {
             return Ok(Term(0));
         }
         let entries = entries.ok_or(StorageError::Unavailable)?;
+        if let Some(term) = entries.purged_term().filter(|_| index.next() == entries.first()) {
+            return Ok(term);
+        }
         check(entries, index)?;
         entries.term(index).ok_or(StorageError::Corrupt)
     }

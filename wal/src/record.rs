@@ -108,7 +108,15 @@ pub enum RecordKind {
     Entry = 1,
     /// What a group knows about itself: a [`GroupState`].
     GroupState = 2,
+    /// The log of a group now begins behind this identity; see [`PURGE_RESTART`].
+    Purge = 3,
+    /// A group and all it had is gone.
+    Delete = 5,
 }
+
+/// The flag of a [`RecordKind::Purge`] with which the whole log goes, not only the prefix: what
+/// it holds was never part of the history that the snapshot at this identity stands for.
+pub const PURGE_RESTART: u8 = 1;
 
 impl RecordKind {
     /// The kind a stored byte stands for, if this version knows it.
@@ -117,6 +125,8 @@ impl RecordKind {
         match byte {
             1 => Some(Self::Entry),
             2 => Some(Self::GroupState),
+            3 => Some(Self::Purge),
+            5 => Some(Self::Delete),
             _ => None,
         }
     }
@@ -128,15 +138,15 @@ impl RecordKind {
 pub struct RecordHeader {
     /// The group.
     pub group: u64,
-    /// The index of the entry; zero in a group state.
+    /// The index of the entry, or the last one that is purged; else zero.
     pub index: u64,
-    /// The term of the entry; zero in a group state.
+    /// The term of the entry, or of the snapshot a log begins behind; else zero.
     pub term: u64,
     /// Length of the data, without padding.
     pub data_len: u32,
     /// A [`RecordKind`].
     pub kind: u8,
-    /// For an entry its [`EntryKind`], else zero.
+    /// For an entry its [`EntryKind`], for a purge zero or [`PURGE_RESTART`], else zero.
     pub flags: u8,
     /// Zero.
     pub zero: u16,

@@ -13,7 +13,7 @@ pub const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"FLAREWAL");
 pub const FORMAT_MAJOR: u16 = 1;
 
 /// The minor version this crate writes. Any is read.
-pub const FORMAT_MINOR: u16 = 1;
+pub const FORMAT_MINOR: u16 = 2;
 
 /// The largest segment, in bytes: an index entry has 24 bits for an offset in units of eight.
 pub const SEGMENT_BYTES_MAX: u64 = 128 << 20;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use io_uring::{SubmissionQueue, opcode, types};
-use raft_core::{Entry, GroupId, HardState};
+use raft_core::{Entry, GroupId, HardState, Index, LogId};
 
 use crate::config::{Recovered, RecoveredGroup, WalConfig};
 use crate::disk::{self, Folder, Segments};
@@ -158,6 +158,41 @@ impl Wal {
             });
         }
         log.append(group, hard_state, entries)
+    }
+
+    /// Begins the log of a group anew behind a snapshot of everything up to `snapshot`, which must
+    /// be durable: what the log held is gone, its first index is the one after. The hard state
+    /// and the first entries belong to the unit.
+    ///
+    /// # Errors
+    /// [`AppendError`]; state unchanged.
+    pub fn restart(
+        &mut self,
+        group: GroupId,
+        snapshot: LogId,
+        hard_state: Option<HardState>,
+        entries: &[Entry],
+    ) -> Result<Mark, AppendError> {
+        self.shared.log.borrow_mut().restart(group, snapshot, hard_state, entries)
+    }
+
+    /// Gives up the entries of a group up to `up_to`: the first index rises when that is durable.
+    /// Entries that do not exist are given up without effect, so purging twice or beyond the end
+    /// is fine. Taken also while the disk is full.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`], [`AppendError::Closed`]; state unchanged.
+    pub fn purge(&mut self, group: GroupId, up_to: Index) -> Result<Mark, AppendError> {
+        self.shared.log.borrow_mut().purge(group, up_to)
+    }
+
+    /// Deletes a group, its log and its hard state. It may be appended to again at once, as one
+    /// that never was. Taken also while the disk is full.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`], [`AppendError::Closed`]; state unchanged.
+    pub fn delete(&mut self, group: GroupId) -> Result<Mark, AppendError> {
+        self.shared.log.borrow_mut().delete(group)
     }
 
     /// Everything appended up to here is durable.

@@ -3,13 +3,11 @@
 
 use std::collections::VecDeque;
 
-use raft_core::{Entry, GroupId};
-
 use crate::arena::{Arena, Blocks};
 use crate::batch::{Builder, Expected};
 use crate::error::WalError;
 use crate::op::{Completion, Mark, OpId, Origin, SegmentId, Span, WriteOp};
-use crate::record::{BLOCK_BYTES, GroupState, flags, whole_blocks};
+use crate::record::{BLOCK_BYTES, flags, whole_blocks};
 use crate::segment::{FORMAT_MAJOR, FORMAT_MINOR, RESERVED_BLOCKS, SEGMENT_MAGIC, SegmentHeader};
 
 /// While a batch is in flight the next one waits for this many bytes: that is the group commit.
@@ -171,25 +169,17 @@ impl Writer {
     }
 
     /// Appends one unit of `bytes` bytes, which must fit into [`Setup::batch_room`] with the
-    /// batch header.
+    /// batch header; `fill` adds its records.
     pub(crate) fn append(
         &mut self,
-        group: GroupId,
-        state: Option<GroupState>,
-        entries: &[Entry],
         bytes: usize,
+        fill: impl FnOnce(&mut Builder, &mut [u8]),
     ) -> Mark {
         if !self.open.is_empty() && self.open.used + bytes > self.setup.batch_bytes_max {
             self.end_batch(flags::NORMAL);
         }
         self.arena.reserve(self.open.used, self.open.used + bytes);
-        let batch = self.arena.open_mut();
-        for entry in entries {
-            self.open.push_entry(batch, group, entry);
-        }
-        if let Some(state) = state {
-            self.open.push_state(batch, group, &state);
-        }
+        fill(&mut self.open, self.arena.open_mut());
         self.appended = Mark(self.open_seq);
         self.appended
     }

@@ -3,7 +3,7 @@
 use raft_core::{ConfState, Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
 use wal::batch::{Builder, Expected, records, verify};
 use wal::op::SegmentId;
-use wal::record::{GroupState, flags};
+use wal::record::{GroupState, PURGE_RESTART, RecordKind, flags};
 use wal::segment::{FORMAT_MAJOR, FORMAT_MINOR, Head, SEGMENT_MAGIC, SegmentHeader};
 
 fn hex(bytes: &[u8]) -> String {
@@ -83,6 +83,17 @@ fn a_configuration_change_is_as_documented() {
 }
 
 #[test]
+fn a_purge_a_snapshot_and_a_deletion_are_as_documented() {
+    let (mut batch, mut builder) = (vec![0xFF; 4096], Builder::default());
+    let id = |term, index| LogId::new(Term(term), Index(index));
+    let purge = RecordKind::Purge;
+    builder.push_mark(&mut batch, GroupId(7), id(0, 41), purge, 0);
+    builder.push_mark(&mut batch, GroupId(7), id(5, 99), purge, PURGE_RESTART);
+    builder.push_mark(&mut batch, GroupId(7), LogId::default(), RecordKind::Delete, 0);
+    assert_eq!(hex(&batch[64..builder.used]), MARKS);
+}
+
+#[test]
 fn a_beacon_is_as_documented() {
     let expected = Expected { salt: 0x13, epoch: 0x12, batch_seq: 0x15, prev_chain: CHAIN };
     let mut batch = vec![0xFF; 4096];
@@ -108,7 +119,7 @@ fn every_flipped_bit_of_a_batch_is_noticed() {
 }
 
 const SEGMENT: &str = "\
-464c41524557414c010001000587a4c5\n\
+464c41524557414c0100020006f3477c\n\
 00000000000000000000000000000000\n\
 000102030405060708090a0b0c0d0e0f\n\
 03000000001000000000000400000000\n\
@@ -141,6 +152,15 @@ const CONF_CHANGE: &str = "\
 05000000000000000d00000001020000\n\
 ca507cb3412f838e0001040000000000\n\
 0000000000000000";
+const MARKS: &str = "\
+07000000000000002900000000000000\n\
+00000000000000000000000003000000\n\
+2e88152c2e88152c0700000000000000\n\
+63000000000000000500000000000000\n\
+0000000003010000e30d7811e30d7811\n\
+07000000000000000000000000000000\n\
+00000000000000000000000005000000\n\
+909f869c909f869c";
 const BEACON: &str = "\
 46574231164299441300000000000000\n\
 15000000000000001400000000000000\n\
