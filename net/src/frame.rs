@@ -27,12 +27,15 @@ const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize);
 pub enum FrameKind {
     /// Records of [`crate::codec`], one per message.
     Messages = 1,
+    /// One piece of a snapshot, or the answer to one: see [`crate::Bulk`].
+    Bulk = 2,
 }
 
 impl FrameKind {
     const fn from_u8(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Messages),
+            2 => Some(Self::Bulk),
             _ => None,
         }
     }

@@ -1,11 +1,14 @@
 //! What a peer says to a shard: bytes in, messages out.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes, BytesMut};
 use raft_core::{GroupId, Message};
 
+use crate::bulk::Bulk;
 use crate::codec;
 use crate::error::FrameError;
-use crate::frame::{self, FrameHeader};
+use crate::frame::{self, FrameHeader, FrameKind};
 
 /// The receiving end of a lane.
 ///
@@ -20,6 +23,8 @@ pub struct Inbox {
     body: Bytes,
     /// The records `body` must still hold.
     records: u32,
+    /// What bulk frames brought, in order.
+    bulk: VecDeque<Bulk>,
     /// The first error; it stays.
     error: Option<FrameError>,
 }
@@ -66,6 +71,12 @@ impl Inbox {
         })
     }
 
+    /// What the bulk frames among those that [`Self::next`] has passed have brought. To be taken
+    /// until there is none, after every run of messages.
+    pub fn take_bulk(&mut self) -> Option<Bulk> {
+        self.bulk.pop_front()
+    }
+
     /// The bytes fed and not yet handed out as messages.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -80,8 +91,13 @@ impl Inbox {
             let Some((header, body)) = frame::take(&mut self.bytes)? else {
                 return Ok(None);
             };
-            self.body = body;
-            self.records = header.records;
+            match header.kind {
+                FrameKind::Messages => (self.body, self.records) = (body, header.records),
+                FrameKind::Bulk if header.records == 1 => {
+                    self.bulk.push_back(Bulk::decode(body)?);
+                }
+                FrameKind::Bulk => return Err(FrameError::RecordCount),
+            }
             if self.bytes.is_empty() && self.shared {
                 self.bytes = BytesMut::new();
                 self.shared = false;

@@ -23,12 +23,14 @@ pub mod frame;
 pub mod session;
 
 mod backoff;
+mod bulk;
 mod error;
 mod inbox;
 mod outbox;
 mod uring;
 
 pub use backoff::{BACKOFF_FIRST, BACKOFF_MAX, Backoff};
+pub use bulk::{Answer, Bulk, FEATURE_SNAPSHOTS, PIECE_BYTES_MAX, Piece};
 pub use error::{BindError, FrameError, RecordError, Refusal};
 pub use frame::FRAME_BYTES_MAX;
 pub use inbox::Inbox;

@@ -66,7 +66,7 @@ fn a_frame_beyond_the_limit_is_refused_before_its_body() {
 
 #[test]
 fn unknown_kinds_and_flags_are_refused() {
-    assert_eq!(forged(|raw| raw.kind = 2), FrameError::UnknownKind { kind: 2, flags: 0 });
+    assert_eq!(forged(|raw| raw.kind = 3), FrameError::UnknownKind { kind: 3, flags: 0 });
     assert_eq!(forged(|raw| raw.flags = 1), FrameError::UnknownKind { kind: 1, flags: 1 });
 }
 
