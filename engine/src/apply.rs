@@ -4,6 +4,7 @@ use bytes::Bytes;
 use multi_raft::MultiReady;
 use raft_core::{Applied, EntryKind, GroupId, LogId, Storage};
 
+use crate::persist::ENTRY_OVERHEAD;
 use crate::shard::{Outlet, Shard};
 use crate::state_machine::ApplyBatch;
 
@@ -14,8 +15,10 @@ impl<S: Storage> Shard<S> {
         while let Some(group) = committed.peek().map(|(group, _)| *group) {
             let mut last = LogId::default();
             self.apply_scratch.clear();
+            let mut bytes = 0;
             while let Some((_, entry)) = committed.next_if(|(g, _)| *g == group) {
                 last = entry.id;
+                bytes += (entry.data.len() + ENTRY_OVERHEAD) as u64;
                 match entry.kind {
                     EntryKind::Normal => self.apply_scratch.push((entry.id, entry.data)),
                     // These concern the replica alone.
@@ -27,8 +30,9 @@ impl<S: Storage> Shard<S> {
             let claimed = self.claim(group, last, io);
             debug_assert!(claimed.is_none(), "an applied entry was claimed twice");
             if let Some(replica) = self.replica(group) {
-                replica.applied = last.index;
+                replica.applied = last;
             }
+            self.count_log_bytes(group, bytes);
             self.serve_reads(group, last.index, None, io);
             if self.raft.applied(group, Applied(last.index)).is_err() {
                 tracing::error!(%group, "applied entries of a group that is not here");

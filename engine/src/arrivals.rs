@@ -82,7 +82,7 @@ impl Host {
         loop {
             match self.lanes.next_message(from) {
                 Ok(Some((group, message))) => self.shard.step(group, from, message),
-                Ok(None) => return,
+                Ok(None) => return self.take_bulk(from),
                 Err(error) => {
                     tracing::warn!(peer = %from, %error, "the lane is closed");
                     return self.refuse(id);
@@ -124,6 +124,7 @@ impl Host {
             if self.index == 0 {
                 self.view.note_connected(peer, false);
             }
+            self.transfers.lost(peer);
         } else {
             self.strangers.closed(id);
         }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use multi_raft::MultiRaft;
-use raft_core::{Entry, GroupId, HardState, Message, NodeId, Storage, Tick};
+use raft_core::{
+    Entry, GroupId, HardState, Index, LogId, Message, NodeId, SnapshotMeta, Storage, Tick,
+};
 
 use crate::builder::{core_config, limits};
 use crate::config::EngineConfig;
@@ -18,22 +20,34 @@ use crate::state_machine::StateMachine;
 use crate::view::{GroupSpec, NodeView};
 
 pub use crate::persist::Persisted;
+pub use crate::snapshots::{Arrived, SnapshotJob, SnapshotNews};
 
 /// Where the effects of a turn of a [`BareShard`] go.
 pub trait Surroundings {
     /// Sends a message to the same group on another node. May be lost.
     fn send(&mut self, to: NodeId, group: GroupId, message: &Message);
 
-    /// Adds one atomic unit to the log.
+    /// Adds one atomic unit to the log. With `restart` the group's log first becomes the empty one
+    /// after that entry, which a snapshot includes.
     fn persist(
         &mut self,
         group: GroupId,
+        restart: Option<LogId>,
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted;
 
     /// Answers the request with this ticket, exactly once.
     fn reply(&mut self, ticket: u64, outcome: Outcome);
+
+    /// Takes over work on snapshot files.
+    fn snapshot(&mut self, job: SnapshotJob);
+
+    /// This durable snapshot is now a group's newest: its core is to be told so when it asks.
+    fn keep_snapshot(&mut self, group: GroupId, meta: &SnapshotMeta);
+
+    /// The log of a group is wanted no more up to this index.
+    fn compact(&mut self, group: GroupId, through: Index);
 }
 
 /// The groups of one core without the core: one call per thing that can happen to them.
@@ -97,6 +111,19 @@ impl<S: Storage> BareShard<S> {
         self.shard.durable(mark);
     }
 
+    /// What became of work on snapshot files.
+    pub fn snapshot_news(&mut self, news: SnapshotNews, io: &mut impl Surroundings) {
+        self.shard.snapshot_news(news, &mut Bridge(io));
+    }
+
+    /// Makes the state machines of snapshots that arrive with this; without it none is installed.
+    pub fn set_machines(
+        &mut self,
+        machines: Arc<dyn Fn(GroupId) -> Box<dyn StateMachine> + Send + Sync>,
+    ) {
+        self.shard.snapshots.machines = Some(machines);
+    }
+
     /// One turn: writes all that is due to `io`. True if more is due at once.
     pub fn turn(&mut self, io: &mut impl Surroundings) -> bool {
         self.shard.turn(&mut Bridge(io))
@@ -152,10 +179,23 @@ impl<W: Surroundings> Outlet for Bridge<'_, W> {
     fn persist(
         &mut self,
         group: GroupId,
+        restart: Option<LogId>,
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted {
-        self.0.persist(group, hard_state, entries)
+        self.0.persist(group, restart, hard_state, entries)
+    }
+
+    fn snapshot(&mut self, job: SnapshotJob) {
+        self.0.snapshot(job);
+    }
+
+    fn keep_snapshot(&mut self, group: GroupId, meta: &SnapshotMeta) {
+        self.0.keep_snapshot(group, meta);
+    }
+
+    fn compact(&mut self, group: GroupId, through: Index) {
+        self.0.compact(group, through);
     }
 
     fn reply(&mut self, to: ReplyTo, outcome: Outcome) {

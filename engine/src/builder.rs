@@ -23,13 +23,14 @@ use crate::protocol::{ConnectionInfo, Protocol, ProtocolFactory};
 use crate::ring::{Ring, TAG_WAL};
 use crate::runtime::{self, ShardThread};
 use crate::shard::{Shard, ShardLimits};
+use crate::snapshots::folder::Folder;
+use crate::snapshots::transfers::Transfers;
+use crate::snapshots::worker::Worker;
+use crate::snapshots::{MachineFactory, SnapshotTable, restore};
 use crate::state_machine::StateMachine;
 use crate::storage::GroupLog;
 use crate::strangers::Strangers;
 use crate::view::{NodeView, shard_of};
-
-/// Makes the state machine of a group; called on the shard that will own it.
-type MachineFactory = dyn Fn(GroupId) -> Box<dyn StateMachine> + Send + Sync;
 
 /// A running node. Dropping it shuts it down.
 pub struct Engine {
@@ -280,17 +281,41 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
         "log recovered"
     );
     let mut shard = Shard::new(index, limits(&config), Arc::clone(&view));
+    shard.snapshots.machines = Some(Arc::clone(&machines));
+    let path = config.data.join(format!("core-{index:03}")).join("snapshots");
+    let folder = Folder::open(path.clone())
+        .map_err(|error| StartError::Folder { path: path.clone(), error })?;
+    let found = folder.list().map_err(|error| StartError::Folder { path, error })?;
+    let snapshots = SnapshotTable::default();
     for group in config.groups.iter().filter(|g| shard_of(g.id, config.shards) == index) {
         if !group.replicas.contains(&config.node) {
             continue;
         }
         let hard = recovered.groups.remove(&group.id).map(|r| r.hard_state).unwrap_or_default();
         let conf = ConfState::of_voters(group.replicas.iter().copied());
-        let storage = GroupLog::new(wal.reader(), group.id, hard, conf);
-        let machine = machines(group.id);
+        let known = found.get(&group.id).map(Vec::as_slice).unwrap_or_default();
+        let machine = match restore(&folder, group.id, known, &*machines) {
+            Some((machine, meta)) => {
+                snapshots.borrow_mut().insert(group.id, meta);
+                machine
+            }
+            None => machines(group.id),
+        };
+        let storage =
+            GroupLog::new(wal.reader(), group.id, hard, conf, SnapshotTable::clone(&snapshots));
         let members = group.replicas.clone();
         shard.create(group.id, members, core_config(&config, group.id), storage, machine)?;
     }
+    let worker = {
+        let mesh = mesh.clone();
+        let report = move |news| match mesh.send(index, Parcel::Snapshot(news)) {
+            Err(crate::mesh::SendRefused::Full(Parcel::Snapshot(news))) => Some(news),
+            _ => None,
+        };
+        let name = format!("n{}-snap-{index}", config.node);
+        Worker::start(name, folder, report)
+            .map_err(|error| StartError::Thread(error.to_string()))?
+    };
     let lanes = Lanes::new(own_hello(index, &config, identity), view.nodes(), now);
     let mut host = Host {
         index,
@@ -299,6 +324,9 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
         wal,
         sockets: Host::sockets(),
         strangers: Strangers::new(),
+        worker,
+        transfers: Transfers::new(config.snapshot_bytes_per_second),
+        snapshots,
         lanes,
         connections: Connections::new(
             index,
@@ -338,6 +366,7 @@ pub(crate) fn limits(config: &EngineConfig) -> ShardLimits {
         fate_wait_ticks: 2 * config.election_timeout_ticks,
         requests_max: config.requests_per_shard_max,
         unit_bytes_max: crate::persist::unit_bytes_max(config.segment_bytes),
+        snapshot_log_bytes: config.snapshot_log_bytes,
     }
 }
 
@@ -359,7 +388,7 @@ fn own_hello(index: usize, config: &EngineConfig, identity: Identity) -> Hello {
         incarnation: identity.incarnation,
         shard: u32::try_from(index).unwrap_or(u32::MAX),
         shards: u32::try_from(config.shards).unwrap_or(u32::MAX),
-        features: 0,
+        features: net::FEATURE_SNAPSHOTS,
     }
 }
 

@@ -28,6 +28,12 @@ pub struct EngineConfig {
     pub pin: bool,
     /// Size of a WAL segment file, in bytes; a multiple of 4096.
     pub segment_bytes: u64,
+    /// A group takes a snapshot when so many bytes of its log were applied since the last one; its
+    /// log is then kept back to the snapshot before. The WAL holds up to about three times this for
+    /// a busy group.
+    pub snapshot_log_bytes: u64,
+    /// Snapshots leave for followers no faster than this, from each shard.
+    pub snapshot_bytes_per_second: u64,
     /// The unit of Raft's time.
     pub tick: Duration,
     /// Ticks without a leader before a replica campaigns; the real timeout is drawn from `n..2n`.
@@ -59,6 +65,8 @@ impl EngineConfig {
             shards: 1,
             pin: true,
             segment_bytes: 64 << 20,
+            snapshot_log_bytes: 64 << 20,
+            snapshot_bytes_per_second: 256 << 20,
             tick: Duration::from_millis(10),
             election_timeout_ticks: 80,
             heartbeat_interval_ticks: 12,
@@ -101,6 +109,9 @@ impl EngineConfig {
         }
         if self.requests_per_connection_max == 0 {
             return bad("requests_per_connection_max must be at least 1");
+        }
+        if self.snapshot_log_bytes == 0 || self.snapshot_bytes_per_second == 0 {
+            return bad("snapshot_log_bytes and snapshot_bytes_per_second must be at least 1");
         }
         if self.tick < Duration::from_millis(1) {
             return bad("a tick must be at least one millisecond");

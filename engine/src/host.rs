@@ -21,6 +21,9 @@ use crate::protocol::ProtocolFactory;
 use crate::request::{Outcome, RequestError};
 use crate::ring::{Completion, Ring, TAG_NET, TAG_WAL};
 use crate::shard::{Outlet, Shard};
+use crate::snapshots::SnapshotTable;
+use crate::snapshots::transfers::Transfers;
+use crate::snapshots::worker::Worker;
 use crate::storage::GroupLog;
 use crate::strangers::Strangers;
 use crate::view::NodeView;
@@ -44,6 +47,9 @@ pub(crate) struct Host {
     pub(crate) sockets: Sockets,
     pub(crate) lanes: Lanes,
     pub(crate) strangers: Strangers,
+    pub(crate) worker: Worker,
+    pub(crate) transfers: Transfers,
+    pub(crate) snapshots: SnapshotTable,
     pub(crate) connections: Connections,
     pub(crate) protocol: Option<Arc<ProtocolFactory>>,
     pub(crate) handle: ShardHandle,
@@ -64,6 +70,8 @@ pub(crate) struct Work {
     pub(crate) outcomes: Vec<(Caller, Outcome)>,
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) ticked: Instant,
+    /// When the turn began.
+    pub(crate) now: Instant,
     /// The wall clock, read once per turn.
     pub(crate) unix_ms: u64,
     pub(crate) next_client_shard: usize,
@@ -81,6 +89,7 @@ impl Work {
             outcomes: Vec::new(),
             outgoing: (0..shards).map(|_| Outgoing::default()).collect(),
             ticked: Instant::now(),
+            now: Instant::now(),
             unix_ms: unix_ms(),
             next_client_shard: 0,
             draining: None,
@@ -134,6 +143,7 @@ impl Host {
     /// One turn. True if there is more to do at once.
     fn turn(&mut self, now: Instant) -> bool {
         self.work.unix_ms = unix_ms();
+        self.work.now = now;
         self.reap(now);
         let mut busy = self.take_parcels(now);
         self.move_time(now);
@@ -148,6 +158,7 @@ impl Host {
         }
         busy |= more || !self.work.outcomes.is_empty() || !self.work.requests.is_empty();
         busy |= self.connections.has_resumable() || self.handle.has_requests();
+        self.move_snapshots(now);
         self.lanes.flush(now, &mut self.sockets, &self.metrics);
         busy |= self.flush_mesh();
         self.submit(now);
@@ -197,7 +208,7 @@ impl Host {
     }
 
     /// Lets `act` work with the shard and the outlet of this host.
-    fn with_shard<R>(
+    pub(crate) fn with_shard<R>(
         &mut self,
         act: impl FnOnce(&mut Shard<GroupLog>, &mut HostOutlet<'_>) -> R,
     ) -> R {
@@ -208,6 +219,10 @@ impl Host {
             outcomes: &mut self.work.outcomes,
             outgoing: &mut self.work.outgoing,
             metrics: &self.metrics,
+            worker: &self.worker,
+            transfers: &mut self.transfers,
+            snapshots: &self.snapshots,
+            now: self.work.now,
         };
         act(&mut self.shard, &mut io)
     }
@@ -283,6 +298,7 @@ impl Host {
                     self.adopt_lane(socket, &hello, &input);
                 }
                 Parcel::Connection { fd, peer } => self.adopt_client(fd, peer),
+                Parcel::Snapshot(news) => self.snapshot_news(*news),
                 Parcel::Task(task) => (task.0)(&self.handle),
                 Parcel::Shutdown => self.work.draining = Some(now + DRAIN_WAIT),
             }
@@ -316,6 +332,7 @@ impl Host {
             self.wal.next_deadline(),
             self.lanes.next_deadline(),
             self.strangers.next_deadline(),
+            self.transfers.next_deadline(),
         ];
         // While the node ends its shards look at each other often.
         let draining = self.work.draining.map(|_| now + Duration::from_millis(2));

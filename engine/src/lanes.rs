@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use net::{
-    Backoff, HANDSHAKE_TIMEOUT, Hello, Inbox, Outbox, OutboxLimits, Peers, Refusal, Session,
-    SessionEvent, SocketId, Sockets,
+    Backoff, Bulk, FEATURE_SNAPSHOTS, HANDSHAKE_TIMEOUT, Hello, Inbox, Outbox, OutboxLimits, Peers,
+    Refusal, Session, SessionEvent, SocketId, Sockets,
 };
 use raft_core::{GroupId, Message, NodeId};
 
@@ -45,6 +45,10 @@ struct Lane {
     backoff: Backoff,
     outbox: Outbox,
     inbox: Inbox,
+    /// Pieces of snapshots and answers to them: they leave behind the messages.
+    bulk: Vec<u8>,
+    /// The peer takes snapshots.
+    takes_snapshots: bool,
     /// Something in the outbox wants an answer.
     asking: bool,
     /// When the first question left after which nothing was received.
@@ -81,6 +85,8 @@ impl Lanes {
             backoff: Backoff::new(own.node.0 << 32 | node.id.0 << 16 | u64::from(own.shard)),
             outbox: Outbox::new(OutboxLimits::default()),
             inbox: Inbox::new(),
+            bulk: Vec::new(),
+            takes_snapshots: false,
             asking: false,
             unheard_since: None,
             refused: None,
@@ -113,17 +119,34 @@ impl Lanes {
         lane.outbox.push(group, message)
     }
 
+    /// Puts a piece of a snapshot, or the answer to one, on its lane. False if it cannot go there.
+    pub(crate) fn push_bulk(&mut self, to: NodeId, bulk: &Bulk) -> bool {
+        let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
+        let Some(lane) = self.lanes.iter_mut().find(up).filter(|l| l.takes_snapshots) else {
+            return false;
+        };
+        bulk.seal_into(&mut lane.bulk);
+        true
+    }
+
+    /// What bulk frames of a node have brought, behind its messages.
+    pub(crate) fn next_bulk(&mut self, from: NodeId) -> Option<Bulk> {
+        self.lanes.iter_mut().find(|l| l.peer == from)?.inbox.take_bulk()
+    }
+
     /// Hands everything on the lanes to their sockets, one frame per lane.
     pub(crate) fn flush(&mut self, now: Instant, sockets: &mut Sockets, metrics: &ShardMetrics) {
         for lane in &mut self.lanes {
             let State::Up { socket } = lane.state else {
                 continue;
             };
-            if lane.outbox.is_empty() || sockets.pending_output(socket) > UNSENT_BYTES_MAX {
+            let nothing = lane.outbox.is_empty() && lane.bulk.is_empty();
+            if nothing || sockets.pending_output(socket) > UNSENT_BYTES_MAX {
                 continue;
             }
             if let Some(output) = sockets.output(socket) {
                 lane.outbox.seal_into(output);
+                output.append(&mut lane.bulk);
                 metrics.frames_sent.add(1);
                 if std::mem::take(&mut lane.asking) {
                     lane.unheard_since.get_or_insert(now);
@@ -208,7 +231,7 @@ impl Lanes {
         if let Some(output) = sockets.output(socket) {
             net::encode_hello(&self.own.answer_to(hello), output);
         }
-        lane.up(socket);
+        lane.up(socket, hello);
         Ok(lane.peer)
     }
 
@@ -228,7 +251,7 @@ impl Lanes {
                 Ok(SessionEvent::Waiting) => return Ok(LaneNews::None),
                 Ok(SessionEvent::Established(hello)) => {
                     self.peers.observe(&hello);
-                    lane.up(id);
+                    lane.up(id, &hello);
                     news = LaneNews::Up(lane.peer);
                 }
                 Err(refusal) => {
@@ -289,12 +312,14 @@ impl Lane {
         self.unheard_since.is_some_and(|since| since + SILENCE_MAX <= now)
     }
 
-    fn up(&mut self, socket: SocketId) {
+    fn up(&mut self, socket: SocketId, hello: &Hello) {
         tracing::info!(peer = %self.peer, "lane is up");
         self.state = State::Up { socket };
         self.backoff.reset();
         self.outbox.clear();
         self.inbox = Inbox::new();
+        self.bulk.clear();
+        self.takes_snapshots = hello.features & FEATURE_SNAPSHOTS != 0;
         (self.asking, self.unheard_since) = (false, None);
         self.refused = None;
     }
@@ -304,6 +329,7 @@ impl Lane {
             tracing::info!(peer = %self.peer, "lane is down");
         }
         self.outbox.clear();
+        self.bulk.clear();
         let again = (own < self.peer).then(|| now + self.backoff.next_wait());
         self.state = State::Down { again };
     }

@@ -19,6 +19,7 @@ use crate::client::ClientReply;
 use crate::handle::ShardTask;
 use crate::protocol::Ticket;
 use crate::request::{Op, Outcome};
+use crate::snapshots::SnapshotNews;
 
 /// How many parcels may wait for one shard.
 const QUEUE_PARCELS: usize = 4096;
@@ -61,6 +62,8 @@ pub(crate) enum Parcel {
     Lane { fd: OwnedFd, hello: Hello, input: BytesMut },
     /// A client's connection.
     Connection { fd: OwnedFd, peer: std::net::SocketAddr },
+    /// What became of work on snapshot files.
+    Snapshot(Box<SnapshotNews>),
     /// Something to run there.
     Task(ShardTask),
     /// End of work.

@@ -82,6 +82,12 @@ metrics! {
     groups_led,
     /// Elections won here.
     elections_won,
+    /// Snapshots taken here.
+    snapshots_taken,
+    /// Snapshots of other nodes installed here.
+    snapshots_installed,
+    /// Bytes of snapshots sent to peers.
+    snapshot_bytes_sent,
     /// Bytes received from clients.
     client_bytes_in,
     /// Bytes sent to clients.

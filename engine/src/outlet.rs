@@ -1,6 +1,8 @@
 //! Where the effects of a shard's turn go: the log, the lanes, callers here and on other shards.
 
-use raft_core::{Entry, GroupId, HardState, Message, NodeId};
+use std::time::Instant;
+
+use raft_core::{Entry, GroupId, HardState, Index, LogId, Message, NodeId, SnapshotMeta};
 use wal::Wal;
 
 use crate::host::Host;
@@ -10,6 +12,9 @@ use crate::metrics::ShardMetrics;
 use crate::persist::Persisted;
 use crate::request::{Outcome, RequestError};
 use crate::shard::Outlet;
+use crate::snapshots::transfers::Transfers;
+use crate::snapshots::worker::Worker;
+use crate::snapshots::{SnapshotJob, SnapshotTable};
 
 /// What goes to another shard at the end of the turn.
 #[derive(Default)]
@@ -32,11 +37,18 @@ pub(crate) struct HostOutlet<'a> {
     pub(crate) outcomes: &'a mut Vec<(Caller, Outcome)>,
     pub(crate) outgoing: &'a mut [Outgoing],
     pub(crate) metrics: &'a ShardMetrics,
+    pub(crate) worker: &'a Worker,
+    pub(crate) transfers: &'a mut Transfers,
+    pub(crate) snapshots: &'a SnapshotTable,
+    pub(crate) now: Instant,
 }
 
 impl Outlet for HostOutlet<'_> {
     fn send(&mut self, to: NodeId, group: GroupId, message: &Message) {
-        if !self.lanes.push(to, group, message) {
+        if let Message::InstallSnapshot(message) = message {
+            // It travels with its content, and is made anew from that over there.
+            self.transfers.begin(to, group, message, self.now);
+        } else if !self.lanes.push(to, group, message) {
             self.metrics.messages_dropped.add(1);
         }
     }
@@ -44,10 +56,15 @@ impl Outlet for HostOutlet<'_> {
     fn persist(
         &mut self,
         group: GroupId,
+        restart: Option<LogId>,
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted {
-        match self.wal.append(group, hard_state, entries) {
+        let appended = match restart {
+            Some(snapshot) => self.wal.restart(group, snapshot, hard_state, entries),
+            None => self.wal.append(group, hard_state, entries),
+        };
+        match appended {
             Ok(mark) => Persisted::At(mark.0),
             Err(wal::AppendError::StorageFull { .. } | wal::AppendError::NoSegment { .. }) => {
                 Persisted::Later
@@ -56,6 +73,23 @@ impl Outlet for HostOutlet<'_> {
                 tracing::error!(%group, %error, "the log refuses an append");
                 Persisted::Failed
             }
+        }
+    }
+
+    fn snapshot(&mut self, job: SnapshotJob) {
+        if !self.worker.send(job) {
+            tracing::warn!("too much work on snapshots waits: some is dropped");
+        }
+    }
+
+    fn keep_snapshot(&mut self, group: GroupId, meta: &SnapshotMeta) {
+        self.snapshots.borrow_mut().insert(group, meta.clone());
+    }
+
+    fn compact(&mut self, group: GroupId, through: Index) {
+        // It is a saving, not a promise: a log that has failed says so where it matters.
+        if let Err(error) = self.wal.purge(group, through) {
+            tracing::warn!(%group, %through, %error, "the log keeps what is wanted no more");
         }
     }
 

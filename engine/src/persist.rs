@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use multi_raft::{MultiReady, Receipt};
-use raft_core::{Entry, GroupId, HardState, Storage, Tick};
+use raft_core::{Entry, GroupId, HardState, LogId, Storage, Tick};
 
 use crate::shard::{Outlet, Shard};
 
@@ -14,7 +14,7 @@ use crate::shard::{Outlet, Shard};
 /// them is as good a log as any.
 const UNIT_BYTES_MAX: usize = 1 << 20;
 /// What an entry takes beside its payload, in bytes, rounded up.
-const ENTRY_OVERHEAD: usize = 64;
+pub(crate) const ENTRY_OVERHEAD: usize = 64;
 
 /// One unit at most, in a log of such segments: it must fit into the room of any of them.
 pub(crate) fn unit_bytes_max(segment_bytes: u64) -> usize {
@@ -38,6 +38,7 @@ pub enum Persisted {
 #[derive(Debug)]
 struct Unit {
     group: GroupId,
+    restart: Option<LogId>,
     hard_state: Option<HardState>,
     entries: Vec<Entry>,
     batches: u32,
@@ -50,9 +51,16 @@ pub(crate) struct Persistence {
     in_flight: VecDeque<(Option<u64>, Receipt)>,
     backlog: VecDeque<Unit>,
     entries: Vec<Entry>,
+    /// Logs that give way to a snapshot with the batch that comes next, in ascending order.
+    restarts: VecDeque<(GroupId, LogId)>,
 }
 
 impl Persistence {
+    /// The log of a group begins anew after this entry, with the batch that is persisted next.
+    pub(crate) fn restart(&mut self, group: GroupId, after: LogId) {
+        self.restarts.push_back((group, after));
+    }
+
     /// Whether the log takes nothing at the moment: then no write is let in.
     pub(crate) fn is_stuck(&self) -> bool {
         !self.backlog.is_empty()
@@ -72,12 +80,13 @@ impl Persistence {
     fn add(
         &mut self,
         group: GroupId,
+        restart: Option<LogId>,
         hard_state: Option<HardState>,
         mark: &mut u64,
         io: &mut impl Outlet,
     ) -> bool {
         if !self.is_stuck() {
-            match io.persist(group, hard_state, &self.entries) {
+            match io.persist(group, restart, hard_state, &self.entries) {
                 Persisted::At(at) => {
                     *mark = at;
                     self.entries.clear();
@@ -88,7 +97,7 @@ impl Persistence {
             }
         }
         let entries = std::mem::take(&mut self.entries);
-        self.backlog.push_back(Unit { group, hard_state, entries, batches: 0 });
+        self.backlog.push_back(Unit { group, restart, hard_state, entries, batches: 0 });
         true
     }
 
@@ -127,19 +136,25 @@ impl<S: Storage> Shard<S> {
         let mut states = ready.hard_states.drain(..).peekable();
         let mut entries = ready.entries_to_persist.drain(..).peekable();
         loop {
-            // Both lists are in ascending order of group; either may skip a group.
-            let group = match (states.peek(), entries.peek()) {
-                (None, None) => break,
-                (Some((group, _)), None) | (None, Some((group, _))) => *group,
-                (Some((a, _)), Some((b, _))) => *a.min(b),
+            // All lists are in ascending order of group; any may skip a group.
+            let next = [
+                states.peek().map(|(group, _)| *group),
+                entries.peek().map(|(group, _)| *group),
+                log.restarts.front().map(|(group, _)| *group),
+            ];
+            let Some(group) = next.into_iter().flatten().min() else {
+                break;
             };
+            let due = log.restarts.front().is_some_and(|(g, _)| *g == group);
+            let restart = if due { log.restarts.pop_front() } else { None };
+            let mut restart = restart.map(|(_, after)| after);
             let mut state = states.next_if(|(g, _)| *g == group).map(|(_, state)| state);
             let mut bytes = 0;
             log.entries.clear();
             while let Some((_, entry)) = entries.next_if(|(g, _)| *g == group) {
                 let weight = entry.data.len() + ENTRY_OVERHEAD;
                 if bytes > 0 && bytes + weight > unit_bytes_max {
-                    if !log.add(group, state.take(), &mut mark, io) {
+                    if !log.add(group, restart.take(), state.take(), &mut mark, io) {
                         return false;
                     }
                     bytes = 0;
@@ -147,7 +162,7 @@ impl<S: Storage> Shard<S> {
                 bytes += weight;
                 log.entries.push(entry);
             }
-            if !log.add(group, state, &mut mark, io) {
+            if !log.add(group, restart, state, &mut mark, io) {
                 return false;
             }
         }
@@ -159,7 +174,7 @@ impl<S: Storage> Shard<S> {
     pub(crate) fn persist_backlog(&mut self, io: &mut impl Outlet) -> bool {
         let log = &mut self.persistence;
         while let Some(unit) = log.backlog.front() {
-            let mark = match io.persist(unit.group, unit.hard_state, &unit.entries) {
+            let mark = match io.persist(unit.group, unit.restart, unit.hard_state, &unit.entries) {
                 Persisted::At(mark) => mark,
                 Persisted::Later => return true,
                 Persisted::Failed => return false,

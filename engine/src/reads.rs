@@ -61,7 +61,7 @@ impl<S: Storage> Shard<S> {
             match outcome {
                 ReadOutcome::Ready { .. } => {
                     replica.reads_asked[place].confirmed = true;
-                    let applied = replica.applied;
+                    let applied = replica.applied.index;
                     self.serve_reads(group, applied, None, io);
                 }
                 ReadOutcome::Lost => {

@@ -11,13 +11,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use multi_raft::{MultiRaft, MultiReady};
-use raft_core::{Config, Entry, GroupId, HardState, LogId, Message, NodeId, ReadId, Storage, Tick};
+use raft_core::{
+    Config, Entry, GroupId, HardState, Index, LogId, Message, NodeId, ReadId, SnapshotMeta,
+    Storage, Tick,
+};
 
 use crate::error::StartError;
 use crate::mesh::{ReplyTo, Request};
 use crate::metrics::ShardMetrics;
 use crate::persist::{Persisted, Persistence};
 use crate::request::{Op, Outcome, RequestError};
+use crate::snapshots::{SnapshotJob, Snapshots};
 use crate::state_machine::{Replies, StateMachine};
 use crate::view::NodeView;
 
@@ -30,16 +34,27 @@ pub(crate) trait Outlet {
     /// Sends a message to the same group on another node. May be lost.
     fn send(&mut self, to: NodeId, group: GroupId, message: &Message);
 
-    /// Adds one atomic unit to the log.
+    /// Adds one atomic unit to the log. With `restart` the group's log first becomes the empty one
+    /// after that entry, which a snapshot includes.
     fn persist(
         &mut self,
         group: GroupId,
+        restart: Option<LogId>,
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted;
 
     /// Answers a request, exactly once.
     fn reply(&mut self, to: ReplyTo, outcome: Outcome);
+
+    /// Hands over work on snapshot files.
+    fn snapshot(&mut self, job: SnapshotJob);
+
+    /// This durable snapshot is now a group's newest: its core is to be told so when it asks.
+    fn keep_snapshot(&mut self, group: GroupId, meta: &SnapshotMeta);
+
+    /// The log of a group is wanted no more up to this index.
+    fn compact(&mut self, group: GroupId, through: Index);
 }
 
 /// The limits of a shard, in ticks and numbers.
@@ -53,6 +68,8 @@ pub(crate) struct ShardLimits {
     pub(crate) requests_max: usize,
     /// One unit of the log, in bytes.
     pub(crate) unit_bytes_max: usize,
+    /// A log longer than this since the last snapshot is due for the next, in bytes.
+    pub(crate) snapshot_log_bytes: u64,
 }
 
 /// A write in the log whose outcome somebody waits for.
@@ -101,7 +118,11 @@ pub(crate) struct Replica {
     pub(crate) members: Vec<NodeId>,
     /// The newest entry of this leadership.
     pub(crate) newest: LogId,
-    pub(crate) applied: raft_core::Index,
+    pub(crate) applied: LogId,
+    /// The last index of the newest snapshot.
+    pub(crate) snapshot: Index,
+    /// Payload applied since that was begun, in bytes.
+    pub(crate) log_bytes: u64,
     /// In order of index, then term: several leaderships of this node may wait at one place.
     pub(crate) writes: VecDeque<WaitingWrite>,
     /// Reads that came in this turn: they share one confirmation.
@@ -131,6 +152,7 @@ pub(crate) struct Shard<S: Storage> {
     /// Until when the fate of a group's writes up to a term is looked for, in order of time.
     pub(crate) fates: VecDeque<(Tick, GroupId, raft_core::Term)>,
     pub(crate) persistence: Persistence,
+    pub(crate) snapshots: Snapshots,
     /// Groups led here.
     led: u64,
     pub(crate) view: Arc<NodeView>,
@@ -160,6 +182,7 @@ impl<S: Storage> Shard<S> {
             parked_bytes: 0,
             fates: VecDeque::new(),
             persistence: Persistence::default(),
+            snapshots: Snapshots::new(limits.snapshot_log_bytes),
             led: 0,
             view,
             metrics,
@@ -169,7 +192,8 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Adds this node's replica of a group.
+    /// Adds this node's replica of a group, with a state machine that has applied the log up to the
+    /// storage's newest snapshot.
     pub(crate) fn create(
         &mut self,
         group: GroupId,
@@ -178,6 +202,7 @@ impl<S: Storage> Shard<S> {
         storage: S,
         machine: Box<dyn StateMachine>,
     ) -> Result<(), StartError> {
+        let applied = storage.snapshot_meta().last;
         self.raft.create(group, config, storage).map_err(|error| match error {
             multi_raft::CreateError::Boot(error) => StartError::Group { group, error },
             multi_raft::CreateError::Exists => StartError::Config("a group is listed twice"),
@@ -195,7 +220,9 @@ impl<S: Storage> Shard<S> {
             preferred: members.first() == Some(&self.node),
             members,
             newest: LogId::default(),
-            applied: raft_core::Index(0),
+            applied,
+            snapshot: applied.index,
+            log_bytes: 0,
             writes: VecDeque::new(),
             reads_open: VecDeque::new(),
             reads_asked: VecDeque::new(),
@@ -232,6 +259,11 @@ impl<S: Storage> Shard<S> {
         [self.raft.next_deadline(), parked, fates, log].into_iter().flatten().min()
     }
 
+    /// Whether a node has a replica of a group that has one here too.
+    pub(crate) fn takes_from(&mut self, group: GroupId, from: NodeId) -> bool {
+        self.replica(group).is_some_and(|r| !r.stopped && r.members.contains(&from))
+    }
+
     /// A message from the same group on another node.
     pub(crate) fn step(&mut self, group: GroupId, from: NodeId, message: Message) {
         self.metrics.messages_received.add(1);
@@ -241,13 +273,10 @@ impl<S: Storage> Shard<S> {
             self.metrics.peers_refused.add(1);
             return tracing::debug!(%group, %from, "message of a node without a replica refused");
         }
-        if let Message::InstallSnapshot(message) = &message {
+        if matches!(message, Message::InstallSnapshot(_)) {
+            // Only with its content, which comes another way and makes the message itself.
             self.metrics.peers_refused.add(1);
-            let last = message.snapshot.last;
-            return tracing::warn!(
-                %group, %from, %last,
-                "a snapshot is refused, this version installs none: the replica stays behind"
-            );
+            return tracing::debug!(%group, %from, "a snapshot without its content is refused");
         }
         if let Err(error) = self.raft.step(group, from, message) {
             self.metrics.peers_refused.add(1);
@@ -255,12 +284,16 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Stops the replicas that want a snapshot installed, which this version cannot. What belongs
-    /// to the snapshot is not persisted without it, and the core never hears that it was.
-    fn refuse_snapshots(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) {
+    /// Installs the snapshots that the cores want. A replica whose snapshot is not here stops: what
+    /// belongs to it is not persisted without it, and the core never hears that it was.
+    fn install_snapshots(&mut self, ready: &mut MultiReady, io: &mut impl Outlet) {
         for (group, snapshot) in ready.snapshots.drain(..) {
+            if self.install_snapshot(group, &snapshot, io) {
+                self.persistence.restart(group, snapshot.last);
+                continue;
+            }
             let last = snapshot.last;
-            tracing::error!(%group, %last, "the replica stops: it cannot install a snapshot");
+            tracing::error!(%group, %last, "the replica stops: a snapshot is not here");
             if self.raft.stop(group).is_err() {
                 tracing::error!(%group, "a snapshot for a group that is not here");
             }
@@ -306,7 +339,7 @@ impl<S: Storage> Shard<S> {
                 break;
             }
             self.send(&mut ready, io);
-            self.refuse_snapshots(&mut ready, io);
+            self.install_snapshots(&mut ready, io);
             if !self.persist(&mut ready, io) {
                 self.fail(io);
                 more = false;
@@ -317,6 +350,8 @@ impl<S: Storage> Shard<S> {
             self.settle_reads(&mut ready, io);
         }
         self.ready = ready;
+        self.drop_unwanted(io);
+        more |= self.take_snapshots(io);
         self.expire(io);
         more || !self.reads_open.is_empty()
     }

@@ -23,7 +23,41 @@ pub trait StateMachine: 'static {
 
     /// A checksum of the whole state: equal on all replicas at equal log positions.
     fn digest(&self) -> u64;
+
+    /// Begins a snapshot of the state as it is now; one that was begun before is given up. What is
+    /// applied from here on must not show in it. False if this state machine takes none: then its
+    /// log is kept from the first entry on, and replayed at every start.
+    ///
+    /// Must be quick: pin the state, or copy a part of it before that part is changed.
+    fn begin_snapshot(&mut self) -> bool {
+        false
+    }
+
+    /// Appends the next piece of the snapshot begun last, about so many bytes of it and at most 64
+    /// MiB. Whether there is more. Called once per turn, with other calls in between, until there
+    /// is no more.
+    fn snapshot_piece(&mut self, bytes: usize, piece: &mut Vec<u8>) -> bool {
+        let _ = (bytes, piece);
+        false
+    }
+
+    /// Takes in the next piece of a snapshot, on a state machine that was just made: pieces come as
+    /// they were given, all of them, in order, before anything else. One that fails is dropped, so
+    /// the state that was there before is never half replaced.
+    ///
+    /// # Errors
+    /// [`RestoreError`] when the piece is not one of this state machine's.
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        let _ = piece;
+        Err(RestoreError("this state machine takes no snapshots"))
+    }
 }
+
+/// Why a snapshot cannot be restored. The state machine is of no further use; the state that was
+/// there before is untouched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the snapshot cannot be restored: {0}")]
+pub struct RestoreError(pub &'static str);
 
 /// The entries of one `apply` call, and the place for their replies.
 #[derive(Debug)]

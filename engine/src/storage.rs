@@ -6,6 +6,8 @@ use raft_core::{
 };
 use wal::LogReader;
 
+use crate::snapshots::SnapshotTable;
+
 /// The durable log of one group, in the WAL of its shard. It is read at once, so nothing is ever
 /// pending.
 #[derive(Debug)]
@@ -14,12 +16,20 @@ pub(crate) struct GroupLog {
     group: GroupId,
     hard: HardState,
     conf: ConfState,
+    snapshots: SnapshotTable,
 }
 
 impl GroupLog {
-    /// The log of `group`, which was found with this hard state when the WAL was opened.
-    pub(crate) fn new(reader: LogReader, group: GroupId, hard: HardState, conf: ConfState) -> Self {
-        Self { reader, group, hard, conf }
+    /// The log of `group`, which was found with this hard state when the WAL was opened; `conf` are
+    /// its first members. Its snapshot is looked up in `snapshots`.
+    pub(crate) fn new(
+        reader: LogReader,
+        group: GroupId,
+        hard: HardState,
+        conf: ConfState,
+        snapshots: SnapshotTable,
+    ) -> Self {
+        Self { reader, group, hard, conf, snapshots }
     }
 }
 
@@ -55,7 +65,6 @@ impl Storage for GroupLog {
     }
 
     fn snapshot_meta(&self) -> SnapshotMeta {
-        // There is none: the log goes back to the first entry.
-        SnapshotMeta::default()
+        self.snapshots.borrow().get(&self.group).cloned().unwrap_or_default()
     }
 }

@@ -8,12 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::bare::{BareShard, Persisted, Surroundings};
+use engine::bare::{BareShard, Persisted, SnapshotJob, Surroundings};
 use engine::{EngineConfig, GroupSpec, NodeSpec, NodeView, Outcome, RequestError};
 use flaredb::kv::Kv;
 use flaredb::slots::SlotRange;
 use net::{Hello, PROTOCOL_VERSION};
-use raft_core::{ConfState, Entry, GroupId, HardState, Index, Message, NodeId, Term};
+use raft_core::{
+    ConfState, Entry, GroupId, HardState, Index, LogId, Message, NodeId, SnapshotMeta, Term,
+};
 use wal::log::Log;
 use wal::op::SegmentId;
 use wal::recover::{Survey, recover};
@@ -240,6 +242,7 @@ fn config(node: NodeId, plan: &Plan) -> EngineConfig {
     let spec = |id: &NodeId| NodeSpec { id: *id, peer_addr, client_addr: None };
     let mut config = EngineConfig::new(node, ids.iter().map(spec).collect(), "");
     config.segment_bytes = plan.segment_bytes;
+    config.snapshot_log_bytes = u64::MAX;
     config.groups = (1..=plan.groups)
         .map(|group| {
             let mut replicas = ids.clone();
@@ -286,9 +289,11 @@ impl Surroundings for Effects<'_> {
     fn persist(
         &mut self,
         group: GroupId,
+        restart: Option<LogId>,
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted {
+        assert_eq!(restart, None, "no snapshot is taken here, and none arrives");
         let mut log = self.log.log.borrow_mut();
         let writer = log.writer();
         if writer.is_starved() && writer.pending_bytes() > STARVED_BYTES_MAX {
@@ -314,6 +319,18 @@ impl Surroundings for Effects<'_> {
             self.notes.push(Note::Appended { group, prev, entries: digest_of(entries) });
         }
         Persisted::At(mark.0)
+    }
+
+    fn snapshot(&mut self, job: SnapshotJob) {
+        self.notes.push(Note::Wrong(format!("a snapshot is taken: {job:?}")));
+    }
+
+    fn keep_snapshot(&mut self, group: GroupId, meta: &SnapshotMeta) {
+        self.notes.push(Note::Wrong(format!("a snapshot of group {group} is kept: {meta:?}")));
+    }
+
+    fn compact(&mut self, group: GroupId, through: Index) {
+        self.notes.push(Note::Wrong(format!("group {group} is compacted to {through}")));
     }
 
     fn reply(&mut self, ticket: u64, outcome: Outcome) {

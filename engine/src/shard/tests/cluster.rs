@@ -91,6 +91,9 @@ pub(super) struct World {
     pub(super) mark: u64,
     pub(super) log_fails: bool,
     pub(super) log_is_full: bool,
+    pub(super) jobs: Vec<SnapshotJob>,
+    pub(super) kept: Vec<SnapshotMeta>,
+    pub(super) compacted: Vec<Index>,
 }
 
 impl Outlet for World {
@@ -100,9 +103,11 @@ impl Outlet for World {
     fn persist(
         &mut self,
         _: GroupId,
+        restart: Option<LogId>,
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted {
+        assert_eq!(restart, None, "these logs go back to the first entry");
         if self.log_fails {
             return Persisted::Failed;
         }
@@ -119,6 +124,15 @@ impl Outlet for World {
         }
         self.mark += 1;
         Persisted::At(self.mark)
+    }
+    fn snapshot(&mut self, job: SnapshotJob) {
+        self.jobs.push(job);
+    }
+    fn keep_snapshot(&mut self, _: GroupId, meta: &SnapshotMeta) {
+        self.kept.push(meta.clone());
+    }
+    fn compact(&mut self, _: GroupId, through: Index) {
+        self.compacted.push(through);
     }
     fn reply(&mut self, to: ReplyTo, outcome: Outcome) {
         let ReplyTo::Shard { caller: Caller::Connection { ticket, .. }, .. } = to else {
@@ -157,6 +171,7 @@ impl Member {
             fate_wait_ticks: 200,
             requests_max: 100,
             unit_bytes_max: 1 << 20,
+            snapshot_log_bytes: 1 << 20,
         };
         let synced = std::time::Duration::ZERO;
         let view = NodeView::new(NodeId(id), 1, nodes.collect(), groups, 1, synced);

@@ -1,5 +1,5 @@
-//! A host whose members are those of the start, and that takes no snapshots: what it does when a
-//! peer or its own core wants otherwise.
+//! A host whose members are those of the start, and snapshots that nobody has seen the content of:
+//! what it does when a peer or its own core wants otherwise.
 
 use std::rc::Rc;
 
@@ -38,7 +38,7 @@ fn a_node_without_a_replica_is_refused() {
 }
 
 #[test]
-fn a_snapshot_is_refused_and_the_replica_goes_on() {
+fn a_snapshot_without_its_content_is_refused_and_the_replica_goes_on() {
     let mut cluster = Cluster::led();
     cluster.members[1].shard.step(GROUP, NodeId(1), snapshot());
     assert_eq!(refused(&cluster, 1), 1);
@@ -48,10 +48,10 @@ fn a_snapshot_is_refused_and_the_replica_goes_on() {
     cluster.assert_equal_journals(&[1]);
 }
 
-/// Should a core come to want a snapshot all the same, only that replica stops, and it never says
+/// Should a core come to want such a snapshot all the same, only that replica stops, and it never says
 /// that it has what it has not.
 #[test]
-fn a_replica_that_needs_a_snapshot_stops_alone() {
+fn a_replica_whose_snapshot_is_not_here_stops_alone() {
     let mut cluster = Cluster::led();
     cluster.write(0, 1);
     cluster.pass(30);
