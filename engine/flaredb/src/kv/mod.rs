@@ -15,6 +15,7 @@
 mod answer;
 mod apply;
 mod codec;
+mod cursor;
 pub mod entry;
 pub mod glob;
 mod hash;
@@ -23,6 +24,7 @@ pub mod query;
 mod read;
 mod record;
 mod segment;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use engine::Counter;
-use engine::{ApplyBatch, StateMachine};
+use engine::{ApplyBatch, RestoreError, StateMachine};
 
 pub use answer::{Answer, Items};
 pub use codec::List;
@@ -43,6 +45,7 @@ pub use query::Query;
 use crate::slots::{SlotRange, slot_of};
 use record::Record;
 use segment::Segment;
+use snapshot::{Drawing, Restoring};
 use table::Table;
 
 /// Dead keys buried with each entry.
@@ -79,6 +82,8 @@ pub struct Kv {
     /// What CLEAR took out of the table, freed a segment per entry so that no entry takes long.
     garbage: Vec<Segment>,
     old_deadlines: BTreeSet<(u64, u64)>,
+    drawing: Option<Drawing>,
+    restoring: Restoring,
     gauges: Arc<KvGauges>,
 }
 
@@ -97,6 +102,8 @@ impl Kv {
             expired: 0,
             garbage: Vec::new(),
             old_deadlines: BTreeSet::new(),
+            drawing: None,
+            restoring: Restoring::default(),
             gauges,
         }
     }
@@ -213,6 +220,19 @@ impl StateMachine for Kv {
         // ones.
         let records =
             self.table.iter().fold(0u64, |sum, record| sum.wrapping_add(hash(0, record.packed())));
-        hash(self.clock, &records.to_le_bytes())
+        snapshot::digest(self.clock, records)
+    }
+
+    fn begin_snapshot(&mut self) -> bool {
+        self.begin_drawing();
+        true
+    }
+
+    fn snapshot_piece(&mut self, bytes: usize, piece: &mut Vec<u8>) -> bool {
+        self.draw_piece(bytes, piece)
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.take_piece(piece)
     }
 }

@@ -29,6 +29,20 @@ impl Record {
         Self(bytes.into_boxed_slice())
     }
 
+    /// A record as [`Record::packed`] gave it; `None` if no record looks like that.
+    pub(crate) fn from_packed(packed: &[u8]) -> Option<Self> {
+        let first = *packed.first()?;
+        let header = if usize::from(first >> 1) == LONG_KEY { 5 } else { 1 };
+        let fixed = header + usize::from(first & 1) * 8;
+        if packed.len() < fixed {
+            return None;
+        }
+        let record = Self(packed.into());
+        let (_, key, value) = record.places();
+        let long = header == 5 && value - key < LONG_KEY;
+        (value <= record.0.len() && !long).then_some(record)
+    }
+
     /// Where the deadline starts, where the key starts and where the value starts.
     fn places(&self) -> (usize, usize, usize) {
         let first = self.0[0];
@@ -97,6 +111,17 @@ mod tests {
                 assert_eq!(record.deadline(), deadline);
             }
         }
+    }
+
+    #[test]
+    fn nothing_else_is_taken_for_a_record() {
+        let record = Record::new(&[b'k'; 200], b"value", b"", Some(9));
+        assert_eq!(Record::from_packed(record.packed()), Some(record.clone()));
+        for length in 0..1 + 4 + 8 + 200 {
+            assert_eq!(Record::from_packed(&record.packed()[..length]), None, "{length} bytes");
+        }
+        let short = [&[127 << 1][..], &5u32.to_le_bytes(), b"short"].concat();
+        assert_eq!(Record::from_packed(&short), None, "a short key has one form");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! than one segment, and the order of places, which is the order of a scan, does not depend on the
 //! table's size.
 
+use super::cursor::Cursor;
 use super::hash::{PLACE_BITS, place};
 use super::record::Record;
 use super::segment::Segment;
@@ -24,12 +25,15 @@ pub(crate) struct Table {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     len: usize,
+    /// What a snapshot has still to draw of the table as it was.
+    cursor: Option<Box<Cursor>>,
 }
 
 impl Table {
     /// An empty table whose places are keyed by `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, depth: 0, directory: vec![0], segments: vec![Segment::new(0)], len: 0 }
+        let segments = vec![Segment::new(0)];
+        Self { seed, depth: 0, directory: vec![0], segments, len: 0, cursor: None }
     }
 
     /// How many records there are.
@@ -49,13 +53,13 @@ impl Table {
 
     /// The record of this key, to be changed without changing its key.
     pub(crate) fn find_mut(&mut self, place: u64, key: &[u8]) -> Option<&mut Record> {
-        let segment = self.segment_of(place);
+        let segment = self.change(place);
         self.segments[segment].find_mut(place, key)
     }
 
     /// Adds a record whose key is not in the table.
     pub(crate) fn insert(&mut self, place: u64, record: Record) {
-        let mut segment = self.segment_of(place);
+        let mut segment = self.change(place);
         while self.segments[segment].is_full() {
             if self.may_split(segment) {
                 self.split(segment, place);
@@ -70,7 +74,7 @@ impl Table {
 
     /// Takes out the record of this key.
     pub(crate) fn remove(&mut self, place: u64, key: &[u8]) -> Option<Record> {
-        let segment = self.segment_of(place);
+        let segment = self.change(place);
         let removed = self.segments[segment].remove(place, key)?;
         self.len -= 1;
         Some(removed)
@@ -125,8 +129,42 @@ impl Table {
 
     /// Takes all segments, for the caller to free at leisure, and leaves the table empty.
     pub(crate) fn take(&mut self) -> Vec<Segment> {
+        let mut cursor = self.cursor.take();
         let empty = Self::new(self.seed);
-        std::mem::replace(self, empty).segments
+        let segments = std::mem::replace(self, empty).segments;
+        let free = match &mut cursor {
+            Some(cursor) => cursor.detach(segments),
+            None => segments,
+        };
+        self.cursor = cursor;
+        free
+    }
+
+    /// Begins to draw the table as it is now; see [`Table::draw`].
+    pub(crate) fn begin_cursor(&mut self) {
+        self.cursor = Some(Box::new(Cursor::new(self.segments.len())));
+    }
+
+    /// Appends the next records to `out`, about so many bytes. Whether there are more.
+    pub(crate) fn draw(&mut self, bytes: usize, out: &mut Vec<u8>) -> bool {
+        match &mut self.cursor {
+            Some(cursor) => cursor.draw(&self.segments, bytes, out),
+            None => false,
+        }
+    }
+
+    /// Everything was drawn: gives the sum of what was.
+    pub(crate) fn end_cursor(&mut self) -> u64 {
+        self.cursor.take().map_or(0, |cursor| cursor.sum())
+    }
+
+    /// The segment of a place, which is about to change.
+    fn change(&mut self, place: u64) -> usize {
+        let segment = self.segment_of(place);
+        if let Some(cursor) = &mut self.cursor {
+            cursor.before_change(segment, &self.segments[segment]);
+        }
+        segment
     }
 
     /// Bytes the table itself takes, without the records.

@@ -11,6 +11,8 @@ use super::entry::{ExpireIf, Life, Presence, SetAnswer, delete, set_many};
 use super::query::{LifeUnit, count};
 use super::*;
 
+mod snapshots;
+
 fn kv() -> Kv {
     Kv::new(SlotRange::ALL, 5, Arc::default())
 }
