@@ -88,6 +88,9 @@ struct StartOptions {
     /// Bytes of a log segment
     #[arg(long)]
     segment_bytes: Option<u64>,
+    /// Bytes of a group's log between two snapshots
+    #[arg(long)]
+    snapshot_log_bytes: Option<u64>,
     /// Bytes of the longest value
     #[arg(long)]
     value_bytes_max: Option<usize>,
@@ -110,6 +113,7 @@ impl StartOptions {
             replicas: self.replicas,
             pin: self.pin,
             segment_bytes: self.segment_bytes,
+            snapshot_log_bytes: self.snapshot_log_bytes,
             value_bytes_max: self.value_bytes_max,
             // A password on the command line could be read by every user of the machine.
             password: None,

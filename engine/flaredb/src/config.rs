@@ -97,6 +97,8 @@ pub struct Partial {
     pub pin: Option<bool>,
     /// Bytes of a log segment.
     pub segment_bytes: Option<u64>,
+    /// Bytes of a group's log between two snapshots.
+    pub snapshot_log_bytes: Option<u64>,
     /// Bytes of the longest value.
     pub value_bytes_max: Option<usize>,
     /// The clients' password.
@@ -150,6 +152,8 @@ pub struct Config {
     pub pin: bool,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
+    /// Bytes of a group's log between two snapshots.
+    pub snapshot_log_bytes: u64,
     /// Bytes of the longest value.
     pub value_bytes_max: usize,
     /// The clients' password.
@@ -197,6 +201,9 @@ impl Partial {
                 "REPLICAS" => all.replicas = Some(number("replicas", &value)?),
                 "PIN" => all.pin = Some(number("pin", &value)?),
                 "SEGMENT_BYTES" => all.segment_bytes = Some(number("segment_bytes", &value)?),
+                "SNAPSHOT_LOG_BYTES" => {
+                    all.snapshot_log_bytes = Some(number("snapshot_log_bytes", &value)?);
+                }
                 "VALUE_BYTES_MAX" => {
                     all.value_bytes_max = Some(number("value_bytes_max", &value)?);
                 }
@@ -293,6 +300,9 @@ impl Config {
             segment_bytes: merge
                 .take("segment_bytes", |p| p.segment_bytes.as_ref())
                 .unwrap_or(64 << 20),
+            snapshot_log_bytes: merge
+                .take("snapshot_log_bytes", |p| p.snapshot_log_bytes.as_ref())
+                .unwrap_or(64 << 20),
             value_bytes_max: merge
                 .take("value_bytes_max", |p| p.value_bytes_max.as_ref())
                 .unwrap_or(1 << 20),
@@ -323,6 +333,10 @@ impl Config {
         }
         if self.segment_bytes == 0 || self.segment_bytes % 4096 != 0 {
             return Err(bad("segment_bytes", self.segment_bytes, "a multiple of 4096 is needed"));
+        }
+        if self.snapshot_log_bytes < 4096 {
+            let why = "it must be at least 4096";
+            return Err(bad("snapshot_log_bytes", self.snapshot_log_bytes, why));
         }
         if self.value_bytes_max < 1024 || self.value_bytes_max > VALUE_BYTES_MAX {
             return Err(bad("value_bytes_max", self.value_bytes_max, "1024 to 3145728 will do"));
@@ -355,6 +369,7 @@ impl Config {
         config.shards = self.cores;
         config.pin = self.pin;
         config.segment_bytes = self.segment_bytes;
+        config.snapshot_log_bytes = self.snapshot_log_bytes;
         let entry_bytes_max = self.value_bytes_max.saturating_add(ENTRY_ROOM_BYTES);
         config.entry_bytes_max = config.entry_bytes_max.max(entry_bytes_max);
         config
@@ -388,6 +403,7 @@ impl Config {
             ("replicas", self.replicas.to_string()),
             ("pin", self.pin.to_string()),
             ("segment_bytes", self.segment_bytes.to_string()),
+            ("snapshot_log_bytes", self.snapshot_log_bytes.to_string()),
             ("value_bytes_max", self.value_bytes_max.to_string()),
             ("password", password.to_owned()),
             ("log", self.log.clone()),

@@ -183,6 +183,9 @@ impl Page<'_> {
         self.line("messages_received", self.sum(|m| &m.messages_received));
         self.line("messages_dropped", self.sum(|m| &m.messages_dropped));
         self.line("frames_sent", self.sum(|m| &m.frames_sent));
+        self.line("snapshots_taken", self.sum(|m| &m.snapshots_taken));
+        self.line("snapshots_installed", self.sum(|m| &m.snapshots_installed));
+        self.line("snapshot_bytes_sent", self.sum(|m| &m.snapshot_bytes_sent));
         self.line("requests_refused", self.sum(|m| &m.requests_refused));
     }
 

@@ -1,10 +1,10 @@
 //! Snapshots: the state of a group in a file, so that its log need not go back to the beginning.
 //!
 //! Who does what: [`taking`] decides when one is due and draws it from the state machine a piece
-//! per turn; [`staging`] builds a state machine from one that arrived and swaps it in; [`transfers`]
-//! sends them to followers whose log starts too late. All file work is done by the [`worker`], a
-//! thread per shard: jobs go there, news come back as parcels of the mesh, and the shard never waits
-//! for a disk.
+//! per turn; [`staging`] builds a state machine from one that arrived and swaps it in;
+//! [`transfers`] sends them to followers whose log starts too late. All file work is done by the
+//! [`worker`], a thread per shard: jobs go there, news come back as parcels of the mesh, and the
+//! shard never waits for a disk.
 
 pub(crate) mod file;
 pub(crate) mod folder;

@@ -77,7 +77,7 @@ impl<S: Storage> Shard<S> {
         }
         let core = self.raft.replica(group);
         let Some(conf) = core.and_then(|core| core.conf_at(last.index)).cloned() else {
-            tracing::error!(%group, %last, "the members of a group are not known at an applied entry");
+            tracing::error!(%group, %last, "the members at an applied entry are not known");
             return;
         };
         tracing::debug!(%group, %last, "a snapshot is taken");
@@ -123,7 +123,7 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// The snapshot could not be written; the next one may be, when the log has grown as much again.
+    /// The snapshot could not be written; another is tried when the log has grown as much again.
     pub(super) fn snapshot_not_taken(&mut self, group: GroupId) {
         self.snapshots.taking = None;
         tracing::warn!(%group, "no snapshot could be written: the log goes on growing");

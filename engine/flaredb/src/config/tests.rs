@@ -52,6 +52,7 @@ fn mistakes_are_named() {
     assert!(with(|p| p.groups = Some(20_000)).contains("`groups` cannot be `20000`"));
     assert!(with(|p| p.cores = Some(number_or_word("many"))).contains("`cores`"));
     assert!(with(|p| p.segment_bytes = Some(5)).contains("`segment_bytes`"));
+    assert!(with(|p| p.snapshot_log_bytes = Some(5)).contains("`snapshot_log_bytes`"));
     assert!(with(|p| p.password = Some(String::new())).contains("`password`"));
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Layout {
     pub(crate) cluster_id: String,
     pub(crate) cores: usize,
     pub(crate) groups: usize,
+    /// Small, so that what happens around snapshots happens in tests.
+    pub(crate) snapshot_log_bytes: u64,
     pub(crate) peers: Vec<SocketAddr>,
     pub(crate) clients: Vec<SocketAddr>,
 }
@@ -60,15 +62,22 @@ impl Layout {
     pub(crate) fn new(cluster_id: &str) -> Self {
         let mut addresses = free_addresses(6);
         let clients = addresses.split_off(3);
-        Self { cluster_id: cluster_id.to_owned(), cores: 1, groups: 6, peers: addresses, clients }
+        Self {
+            cluster_id: cluster_id.to_owned(),
+            cores: 1,
+            groups: 6,
+            snapshot_log_bytes: 64 << 10,
+            peers: addresses,
+            clients,
+        }
     }
 
     /// The text of `node.toml` for a node, numbered from 1.
     pub(crate) fn toml(&self, node: usize, data: &Path) -> String {
-        let Self { cluster_id, cores, groups, .. } = self;
+        let Self { cluster_id, cores, groups, snapshot_log_bytes, .. } = self;
         let mut text = format!(
             "node = {node}\ncluster = \"{cluster_id}\"\ndata = \"{}\"\ncores = {cores}\n\
-             groups = {groups}\nreplicas = 3\n",
+             groups = {groups}\nreplicas = 3\nsnapshot_log_bytes = {snapshot_log_bytes}\n",
             data.display()
         );
         for (place, (peer, client)) in self.peers.iter().zip(&self.clients).enumerate() {

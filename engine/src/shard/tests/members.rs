@@ -48,8 +48,8 @@ fn a_snapshot_without_its_content_is_refused_and_the_replica_goes_on() {
     cluster.assert_equal_journals(&[1]);
 }
 
-/// Should a core come to want such a snapshot all the same, only that replica stops, and it never says
-/// that it has what it has not.
+/// Should a core come to want such a snapshot all the same, only that replica stops, and it never
+/// says that it has what it has not.
 #[test]
 fn a_replica_whose_snapshot_is_not_here_stops_alone() {
     let mut cluster = Cluster::led();
