@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::client::{ClusterClient, Fate};
 use support::cluster::{Cluster, GroupInfo};
-use support::node::wait_for;
+use support::node::{info_number, wait_for};
 use support::resp::{Reply, slot};
 
 const WRITERS: usize = 6;
@@ -195,6 +195,10 @@ fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     written(before + 500);
     cluster.start_node(other);
     cluster.wait_until_ready();
+
+    let taken = info_number(cluster.client(busiest), "snapshots_taken");
+    assert!(taken > 0, "no snapshot was taken under all this");
+    println!("{taken} snapshots were taken by the node that was killed first");
 
     // All at once, in the middle of everything.
     for node in 1..=3 {
