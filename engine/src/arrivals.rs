@@ -107,6 +107,8 @@ impl Host {
     }
 
     fn lane_is_up(&mut self, peer: NodeId) {
+        // It may have taken the place of one that nobody saw end.
+        self.transfers.lost(peer);
         if self.index == 0 {
             self.view.note_connected(peer, true);
         }

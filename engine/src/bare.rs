@@ -3,6 +3,7 @@
 //! The host gives a shard a ring, a log and sockets. A simulator gives it [`Surroundings`] instead
 //! and drives the same code: the same requests, proposals, reads, persistence and apply.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use multi_raft::MultiRaft;
@@ -117,10 +118,7 @@ impl<S: Storage> BareShard<S> {
     }
 
     /// Makes the state machines of snapshots that arrive with this; without it none is installed.
-    pub fn set_machines(
-        &mut self,
-        machines: Arc<dyn Fn(GroupId) -> Box<dyn StateMachine> + Send + Sync>,
-    ) {
+    pub fn set_machines(&mut self, machines: Rc<dyn Fn(GroupId) -> Box<dyn StateMachine>>) {
         self.shard.snapshots.machines = Some(machines);
     }
 

@@ -1,6 +1,7 @@
 //! Starting and ending a node.
 
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -281,7 +282,8 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
         "log recovered"
     );
     let mut shard = Shard::new(index, limits(&config), Arc::clone(&view));
-    shard.snapshots.machines = Some(Arc::clone(&machines));
+    let make = Arc::clone(&machines);
+    shard.snapshots.machines = Some(Rc::new(move |group| make(group)));
     let path = config.data.join(format!("core-{index:03}")).join("snapshots");
     let folder = Folder::open(path.clone())
         .map_err(|error| StartError::Folder { path: path.clone(), error })?;

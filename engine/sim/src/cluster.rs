@@ -207,6 +207,7 @@ impl Cluster {
         let holds = |n: &&Node| {
             let log = n.log.as_ref();
             log.and_then(|log| log.term(group, top.index)) == Some(top.term)
+                || n.shelf.borrow().last(group).index >= top.index
         };
         let holders = self.nodes.iter().filter(holds).count();
         if top.index == Index(0) {
@@ -225,6 +226,7 @@ impl Cluster {
             operations: self.operations,
             answered: self.answered,
             elections: self.oracle.elections,
+            installs: self.oracle.installs,
             committed: self.oracle.committed() as u64,
             checked: self.oracle.checked,
             undecided: self.undecided,

@@ -16,6 +16,7 @@ use wal::recover::Medium;
 use wal::{OpenError, op::OpId};
 
 use crate::rng::Rng;
+use crate::snapshots::Newest;
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -100,9 +101,17 @@ impl NodeLog {
         Ok(Entry { id, kind, data: Bytes::copy_from_slice(data) })
     }
 
-    /// The term of a durable entry.
+    /// The term of a durable entry, also of the one that the log goes on from.
     pub(crate) fn term(&self, group: GroupId, index: Index) -> Option<Term> {
-        self.log.borrow().index().group(group)?.term(index)
+        let log = self.log.borrow();
+        let entries = log.index().group(group)?;
+        let base = entries.purged_term().filter(|_| index.next() == entries.first());
+        base.or_else(|| entries.term(index))
+    }
+
+    /// The first durable entry.
+    pub(crate) fn first(&self, group: GroupId) -> Index {
+        self.log.borrow().index().group(group).map_or(Index(1), wal::index::GroupLog::first)
     }
 
     /// The last durable entry.
@@ -117,6 +126,7 @@ pub(crate) struct GroupStorage {
     pub(crate) group: GroupId,
     pub(crate) hard: HardState,
     pub(crate) conf: ConfState,
+    pub(crate) newest: Newest,
 }
 
 impl Storage for GroupStorage {
@@ -133,6 +143,9 @@ impl Storage for GroupStorage {
     ) -> Result<(), StorageError> {
         let log = self.log.log.borrow();
         let last = log.index().group(self.group).map_or(Index(0), wal::index::GroupLog::last);
+        if from < log.index().group(self.group).map_or(Index(1), wal::index::GroupLog::first) {
+            return Err(StorageError::Compacted);
+        }
         if from > last && from < to {
             return Err(StorageError::Unavailable);
         }
@@ -150,14 +163,18 @@ impl Storage for GroupStorage {
     }
 
     fn term_at(&self, index: Index) -> Result<Term, StorageError> {
-        if index == Index(0) {
+        let first = self.log.first(self.group);
+        if index == Index(0) && first == Index(1) {
             return Ok(Term(0));
+        }
+        if index.next() < first {
+            return Err(StorageError::Compacted);
         }
         self.log.term(self.group, index).ok_or(StorageError::Unavailable)
     }
 
     fn first_index(&self) -> Index {
-        Index(1)
+        self.log.first(self.group)
     }
 
     fn last_index(&self) -> Index {
@@ -165,6 +182,6 @@ impl Storage for GroupStorage {
     }
 
     fn snapshot_meta(&self) -> SnapshotMeta {
-        SnapshotMeta::default()
+        self.newest.borrow().get(&self.group).cloned().unwrap_or_default()
     }
 }

@@ -86,10 +86,18 @@ pub(crate) enum Step {
     WriteDone,
     /// A segment file was made, the node does not know.
     SegmentMade,
+    /// A snapshot is durable, the shard does not know.
+    SnapshotMade,
 }
 
-pub(crate) const STEPS: [Step; 5] =
-    [Step::BeforeSubmit, Step::BeforeSend, Step::AfterSend, Step::WriteDone, Step::SegmentMade];
+pub(crate) const STEPS: [Step; 6] = [
+    Step::BeforeSubmit,
+    Step::BeforeSend,
+    Step::AfterSend,
+    Step::WriteDone,
+    Step::SegmentMade,
+    Step::SnapshotMade,
+];
 
 /// The sizes and the mix of one run.
 #[derive(Clone, Debug)]
@@ -105,6 +113,7 @@ pub(crate) struct Plan {
     pub(crate) segment_bytes: u64,
     pub(crate) batch_bytes_max: usize,
     pub(crate) depth: usize,
+    pub(crate) snapshot_log_bytes: u64,
     pub(crate) value_bytes_max: u64,
     pub(crate) write_nanos: Nanos,
 }
@@ -130,6 +139,7 @@ impl Plan {
             segment_bytes: 64 << 10 << rng.below(3),
             batch_bytes_max: 4096 << rng.below(6),
             depth: rng.between(1, 6) as usize,
+            snapshot_log_bytes: [300, 3_000, 20_000, 200_000, u64::MAX][rng.place(5)],
             value_bytes_max: [16, 16, 200, 6000][rng.place(4)],
             write_nanos: rng.between(50, 4000) * 1000,
         }

@@ -3,7 +3,8 @@
 
 use bytes::BytesMut;
 use net::{
-    Backoff, HANDSHAKE_TIMEOUT, Hello, Inbox, Outbox, OutboxLimits, Peers, Session, SessionEvent,
+    Backoff, Bulk, HANDSHAKE_TIMEOUT, Hello, Inbox, Outbox, OutboxLimits, Peers, Session,
+    SessionEvent,
 };
 use raft_core::{GroupId, Message, NodeId};
 
@@ -44,6 +45,7 @@ struct Lane {
     backoff: Backoff,
     outbox: Outbox,
     inbox: Inbox,
+    bulk: Vec<u8>,
     asking: bool,
     unheard_since: Option<Nanos>,
 }
@@ -72,11 +74,13 @@ impl Lane {
         self.backoff.reset();
         self.outbox.clear();
         self.inbox = Inbox::new();
+        self.bulk.clear();
         (self.asking, self.unheard_since) = (false, None);
     }
 
     fn down(&mut self, own: NodeId, now: Nanos) {
         self.outbox.clear();
+        self.bulk.clear();
         let wait = |lane: &mut Self| now + lane.backoff.next_wait().as_nanos() as u64;
         let again = (own < self.peer).then(|| wait(self));
         self.state = State::Down { again };
@@ -93,6 +97,7 @@ impl Lanes {
                 backoff: Backoff::new(own.node.0 << 32 | peer.0 << 16),
                 outbox: Outbox::new(OutboxLimits::default()),
                 inbox: Inbox::new(),
+                bulk: Vec::new(),
                 asking: false,
                 unheard_since: None,
             })
@@ -113,12 +118,26 @@ impl Lanes {
         }
     }
 
+    /// Puts a snapshot on its lane.
+    pub(crate) fn push_bulk(&mut self, to: NodeId, bulk: &Bulk) {
+        let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
+        if let Some(lane) = self.lanes.iter_mut().find(up) {
+            bulk.seal_into(&mut lane.bulk);
+        }
+    }
+
+    /// The next snapshot that came in on a lane.
+    pub(crate) fn next_bulk(&mut self, from: NodeId) -> Option<Bulk> {
+        self.lanes.iter_mut().find(|l| l.peer == from)?.inbox.take_bulk()
+    }
+
     pub(crate) fn flush(&mut self, now: Nanos, wire: &mut Wire<'_>) {
         for lane in &mut self.lanes {
             let State::Up { conn, side } = lane.state else { continue };
-            if !lane.outbox.is_empty() {
+            if !lane.outbox.is_empty() || !lane.bulk.is_empty() {
                 let mut bytes = Vec::new();
                 lane.outbox.seal_into(&mut bytes);
+                bytes.append(&mut lane.bulk);
                 wire.send(conn, side, bytes);
                 if std::mem::take(&mut lane.asking) {
                     lane.unheard_since.get_or_insert(now);

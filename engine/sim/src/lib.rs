@@ -28,6 +28,7 @@ mod oracle;
 mod plant;
 mod queue;
 mod rng;
+mod snapshots;
 mod trace;
 mod turn;
 mod visits;
@@ -90,6 +91,8 @@ pub struct Report {
     pub answered: u64,
     /// Elections won.
     pub elections: u64,
+    /// Snapshots of other nodes installed.
+    pub installs: u64,
     /// Entries committed.
     pub committed: u64,
     /// Facts held against the laws.

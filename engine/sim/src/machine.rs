@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use engine::{ApplyBatch, GroupId, LogId, Replies, StateMachine};
+use engine::{ApplyBatch, GroupId, LogId, Replies, RestoreError, StateMachine};
 use flaredb::kv::{Kv, Write};
 
 use crate::plant::Plant;
@@ -74,5 +74,17 @@ impl StateMachine for Machine {
 
     fn digest(&self) -> u64 {
         self.kv.borrow().digest()
+    }
+
+    fn begin_snapshot(&mut self) -> bool {
+        self.kv.borrow_mut().begin_snapshot()
+    }
+
+    fn snapshot_piece(&mut self, bytes: usize, piece: &mut Vec<u8>) -> bool {
+        self.kv.borrow_mut().snapshot_piece(bytes, piece)
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.kv.borrow_mut().restore_piece(piece)
     }
 }

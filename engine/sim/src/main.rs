@@ -258,6 +258,7 @@ struct Total {
     operations: u64,
     answered: u64,
     elections: u64,
+    installs: u64,
     committed: u64,
     checked: u64,
     undecided: u64,
@@ -272,6 +273,7 @@ impl Total {
         self.operations += report.operations;
         self.answered += report.answered;
         self.elections += report.elections;
+        self.installs += report.installs;
         self.committed += report.committed;
         self.checked += report.checked;
         self.undecided += report.undecided;
@@ -288,6 +290,7 @@ impl std::fmt::Display for Total {
         writeln!(f, "events      {}", self.events)?;
         writeln!(f, "operations  {} begun, {} answered", self.operations, self.answered)?;
         writeln!(f, "elections   {}", self.elections)?;
+        writeln!(f, "snapshots   {} installed", self.installs)?;
         writeln!(f, "committed   {} entries", self.committed)?;
         writeln!(f, "laws        {} facts checked", self.checked)?;
         writeln!(f, "undecided   {} histories", self.undecided)?;

@@ -24,6 +24,7 @@ impl Node {
         Self {
             place,
             disk: std::rc::Rc::new(std::cell::RefCell::new(Disk::default())),
+            shelf: std::rc::Rc::default(),
             log: None,
             host: None,
             life: 0,

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::bare::{BareShard, Persisted, SnapshotJob, Surroundings};
+use engine::bare::{BareShard, Persisted, SnapshotJob, SnapshotNews, Surroundings};
 use engine::{EngineConfig, GroupSpec, NodeSpec, NodeView, Outcome, RequestError};
 use flaredb::kv::Kv;
 use flaredb::slots::SlotRange;
 use net::{Hello, PROTOCOL_VERSION};
 use raft_core::{
-    ConfState, Entry, GroupId, HardState, Index, LogId, Message, NodeId, SnapshotMeta, Term,
+    ConfState, Entry, GroupId, HardState, Index, LogId, Message, NodeId, SnapshotMeta,
+    SnapshotStatus, Term,
 };
 use wal::log::Log;
 use wal::op::SegmentId;
@@ -27,6 +28,7 @@ use crate::lanes::Lanes;
 use crate::machine::{AppliedList, Machine};
 use crate::oracle::{Note, digest_of, note_of};
 use crate::plant::Plant;
+use crate::snapshots::{Desk, Newest, Shelf, pieces_of};
 use crate::workload::Action;
 use crate::{NANOS_PER_MS, Nanos};
 
@@ -48,6 +50,7 @@ pub(crate) enum Input {
     Connected { conn: u64 },
     Bytes { conn: u64, bytes: Vec<u8> },
     Closed { conn: u64 },
+    News(SnapshotNews),
     Request { ticket: u64, group: GroupId, action: Action },
 }
 
@@ -55,6 +58,7 @@ pub(crate) enum Input {
 pub(crate) struct Node {
     pub(crate) place: usize,
     pub(crate) disk: Rc<RefCell<Disk>>,
+    pub(crate) shelf: Rc<RefCell<Shelf>>,
     /// What is durable: of a node that lives, or as recovery finds it.
     pub(crate) log: Option<Rc<NodeLog>>,
     pub(crate) host: Option<Host>,
@@ -79,6 +83,14 @@ pub(crate) struct Host {
     pub(crate) lanes: Lanes,
     pub(crate) view: Arc<NodeView>,
     pub(crate) machines: BTreeMap<GroupId, Rc<RefCell<Kv>>>,
+    /// The state machine that is being built of a snapshot.
+    pub(crate) staged: Rc<RefCell<Option<(GroupId, Rc<RefCell<Kv>>)>>>,
+    pub(crate) shelf: Rc<RefCell<Shelf>>,
+    pub(crate) newest: Newest,
+    pub(crate) desk: Desk,
+    pub(crate) jobs: Vec<SnapshotJob>,
+    /// Snapshots on their way, as far as this node knows.
+    pub(crate) sending: BTreeSet<(NodeId, GroupId)>,
     pub(crate) applied: AppliedList,
     pub(crate) clock_ms: Rc<Cell<u64>>,
     pub(crate) flying: Vec<Flying>,
@@ -90,7 +102,22 @@ pub(crate) struct Host {
     /// Requests that are not answered yet.
     pub(crate) asked: BTreeMap<u64, bool>,
     /// The terms of each log, as appended.
-    pub(crate) terms: BTreeMap<GroupId, Vec<Term>>,
+    pub(crate) terms: BTreeMap<GroupId, BTreeMap<Index, Term>>,
+}
+
+impl Host {
+    /// What was on its way over a lane is lost; the cores that sent snapshots are told so.
+    pub(crate) fn lane_lost(&mut self, peer: NodeId) {
+        let lost = |(to, _): &(NodeId, GroupId)| *to == peer;
+        let (lost, kept) = std::mem::take(&mut self.sending).into_iter().partition(lost);
+        self.sending = kept;
+        let lost: BTreeSet<(NodeId, GroupId)> = lost;
+        for (to, group) in lost {
+            let raft = self.shard.raft_mut();
+            // The group is of this shard; it cannot be unknown.
+            let _ = raft.snapshot_status(group, to, SnapshotStatus::Failed);
+        }
+    }
 }
 
 impl Node {
@@ -156,26 +183,42 @@ impl Node {
         let mut shard = BareShard::new(0, &config, Arc::clone(&view));
         let (applied, clock_ms) = (AppliedList::default(), Rc::new(Cell::new(self.wall_ms(now))));
         let (mut machines, mut terms) = (BTreeMap::new(), BTreeMap::new());
+        let (place, newest) = (self.place, Newest::default());
+        let make = {
+            let (applied, clock_ms) = (Rc::clone(&applied), Rc::clone(&clock_ms));
+            move |group: GroupId| {
+                let fresh = Kv::new(SlotRange::ALL, group.0, Arc::default());
+                let kv = Rc::new(RefCell::new(fresh));
+                let (applied, clock_ms) = (Rc::clone(&applied), Rc::clone(&clock_ms));
+                Machine { kv, group, node: place, applied, clock_ms, plant }
+            }
+        };
         for group in &config.groups {
-            let seed = group.id.0;
-            let kv = Rc::new(RefCell::new(Kv::new(SlotRange::ALL, seed, Arc::default())));
-            machines.insert(group.id, Rc::clone(&kv));
-            let storage = self.storage(&log, group, plant);
-            let last = storage.log.last(group.id).0;
-            let known = (1..=last).filter_map(|i| log.term(group.id, Index(i))).collect();
+            let mut machine = make(group.id);
+            if let Some(kept) = self.shelf.borrow().newest(group.id) {
+                for piece in &kept.pieces {
+                    let restored = engine::StateMachine::restore_piece(&mut machine, piece);
+                    restored.map_err(|error| format!("node {}: {error}", place + 1))?;
+                }
+                newest.borrow_mut().insert(group.id, kept.meta.clone());
+            }
+            machines.insert(group.id, Rc::clone(&machine.kv));
+            let storage = self.storage(&log, group, &newest, plant);
+            let (first, last) = (log.first(group.id).prev().0, log.last(group.id).0);
+            let known = (first..=last).map(Index);
+            let known = known.filter_map(|i| Some((i, log.term(group.id, i)?))).collect();
             terms.insert(group.id, known);
-            let machine = Machine {
-                kv,
-                group: group.id,
-                node: self.place,
-                applied: Rc::clone(&applied),
-                clock_ms: Rc::clone(&clock_ms),
-                plant,
-            };
             shard
                 .create(group, &config, storage, Box::new(machine))
                 .map_err(|error| format!("node {} does not start: {error}", self.place + 1))?;
         }
+        let staged = Rc::new(RefCell::new(None));
+        let stage = Rc::clone(&staged);
+        shard.set_machines(Rc::new(move |group| {
+            let machine = make(group);
+            *stage.borrow_mut() = Some((group, Rc::clone(&machine.kv)));
+            Box::new(machine)
+        }));
         let clock = self.clock(now);
         let hello = Hello {
             protocol_version: PROTOCOL_VERSION,
@@ -184,7 +227,7 @@ impl Node {
             incarnation: self.life,
             shard: 0,
             shards: 1,
-            features: 0,
+            features: net::FEATURE_SNAPSHOTS,
         };
         let lanes = Lanes::new(hello, plan.nodes, clock);
         shard.campaign_where_preferred(|node| node == self.id());
@@ -195,6 +238,12 @@ impl Node {
             lanes,
             view,
             machines,
+            staged,
+            shelf: Rc::clone(&self.shelf),
+            newest,
+            desk: Desk::default(),
+            jobs: Vec::new(),
+            sending: BTreeSet::new(),
             applied,
             clock_ms,
             flying: Vec::new(),
@@ -209,7 +258,13 @@ impl Node {
         Ok(())
     }
 
-    fn storage(&self, log: &Rc<NodeLog>, group: &GroupSpec, plant: Option<Plant>) -> GroupStorage {
+    fn storage(
+        &self,
+        log: &Rc<NodeLog>,
+        group: &GroupSpec,
+        newest: &Newest,
+        plant: Option<Plant>,
+    ) -> GroupStorage {
         let index = log.log.borrow();
         let mut hard = index.index().group(group.id).map(|g| g.hard_state()).unwrap_or_default();
         match plant {
@@ -220,7 +275,8 @@ impl Node {
         let lone = plant == Some(Plant::LoneVoter) && self.place == 0 && group.id.0 == 1;
         let voters = if lone { vec![self.id()] } else { group.replicas.clone() };
         let conf = ConfState::of_voters(voters);
-        GroupStorage { log: Rc::clone(log), group: group.id, hard, conf }
+        let newest = Rc::clone(newest);
+        GroupStorage { log: Rc::clone(log), group: group.id, hard, conf, newest }
     }
 }
 
@@ -242,7 +298,7 @@ fn config(node: NodeId, plan: &Plan) -> EngineConfig {
     let spec = |id: &NodeId| NodeSpec { id: *id, peer_addr, client_addr: None };
     let mut config = EngineConfig::new(node, ids.iter().map(spec).collect(), "");
     config.segment_bytes = plan.segment_bytes;
-    config.snapshot_log_bytes = u64::MAX;
+    config.snapshot_log_bytes = plan.snapshot_log_bytes;
     config.groups = (1..=plan.groups)
         .map(|group| {
             let mut replicas = ids.clone();
@@ -271,7 +327,13 @@ pub(crate) struct Effects<'a> {
     pub(crate) log: &'a NodeLog,
     pub(crate) lanes: &'a mut Lanes,
     pub(crate) asked: &'a mut BTreeMap<u64, bool>,
-    pub(crate) terms: &'a mut BTreeMap<GroupId, Vec<Term>>,
+    pub(crate) terms: &'a mut BTreeMap<GroupId, BTreeMap<Index, Term>>,
+    pub(crate) machines: &'a mut BTreeMap<GroupId, Rc<RefCell<Kv>>>,
+    pub(crate) staged: &'a Rc<RefCell<Option<(GroupId, Rc<RefCell<Kv>>)>>>,
+    pub(crate) shelf: &'a Rc<RefCell<Shelf>>,
+    pub(crate) newest: &'a Newest,
+    pub(crate) jobs: &'a mut Vec<SnapshotJob>,
+    pub(crate) sending: &'a mut BTreeSet<(NodeId, GroupId)>,
     pub(crate) replies: &'a mut Vec<(u64, Outcome)>,
     pub(crate) notes: &'a mut Vec<Note>,
     pub(crate) plant: Option<Plant>,
@@ -283,6 +345,18 @@ impl Surroundings for Effects<'_> {
     fn send(&mut self, to: NodeId, group: GroupId, message: &Message) {
         let durable = || self.log.last(group);
         self.notes.extend(note_of(self.own, to, group, message, durable));
+        if let Message::InstallSnapshot(install) = message {
+            let index = install.snapshot.last.index;
+            // One that was replaced meanwhile is as good as lost; the core asks again.
+            let shelf = self.shelf.borrow();
+            self.sending.insert((to, group));
+            if let Some(kept) = shelf.find(group, index) {
+                for piece in pieces_of(group, install.term, kept) {
+                    self.lanes.push_bulk(to, &piece);
+                }
+            }
+            return;
+        }
         self.lanes.push(to, group, message);
     }
 
@@ -293,7 +367,6 @@ impl Surroundings for Effects<'_> {
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted {
-        assert_eq!(restart, None, "no snapshot is taken here, and none arrives");
         let mut log = self.log.log.borrow_mut();
         let writer = log.writer();
         if writer.is_starved() && writer.pending_bytes() > STARVED_BYTES_MAX {
@@ -304,33 +377,46 @@ impl Surroundings for Effects<'_> {
             Some(Plant::SkipVoteWrite) if entries.is_empty() => None,
             _ => hard_state,
         };
-        let mark = match log.append(group, hard_state, entries) {
+        let appended = match restart {
+            Some(snapshot) => log.restart(group, snapshot, hard_state, entries),
+            None => log.append(group, hard_state, entries),
+        };
+        let mark = match appended {
             Ok(mark) => mark,
             Err(error) => {
                 self.notes.push(Note::Wrong(format!("the log refuses an append: {error}")));
                 return Persisted::Failed;
             }
         };
+        if let Some(last) = restart {
+            self.terms.insert(group, BTreeMap::from([(last.index, last.term)]));
+            if let Some((_, kv)) = self.staged.borrow_mut().take_if(|(g, _)| *g == group) {
+                self.machines.insert(group, kv);
+            }
+            self.notes.push(Note::Installed { group, last });
+        }
         if let Some(first) = entries.first() {
             let terms = self.terms.entry(group).or_default();
-            terms.truncate(first.id.index.0 as usize - 1);
-            let prev = terms.last().copied().unwrap_or_default();
-            terms.extend(entries.iter().map(|e| e.id.term));
+            terms.split_off(&first.id.index);
+            let prev = terms.last_key_value().map(|(_, term)| *term).unwrap_or_default();
+            terms.extend(entries.iter().map(|e| (e.id.index, e.id.term)));
             self.notes.push(Note::Appended { group, prev, entries: digest_of(entries) });
         }
         Persisted::At(mark.0)
     }
 
     fn snapshot(&mut self, job: SnapshotJob) {
-        self.notes.push(Note::Wrong(format!("a snapshot is taken: {job:?}")));
+        self.jobs.push(job);
     }
 
     fn keep_snapshot(&mut self, group: GroupId, meta: &SnapshotMeta) {
-        self.notes.push(Note::Wrong(format!("a snapshot of group {group} is kept: {meta:?}")));
+        self.newest.borrow_mut().insert(group, meta.clone());
     }
 
     fn compact(&mut self, group: GroupId, through: Index) {
-        self.notes.push(Note::Wrong(format!("group {group} is compacted to {through}")));
+        if let Err(error) = self.log.log.borrow_mut().purge(group, through) {
+            self.notes.push(Note::Wrong(format!("the log refuses a purge: {error}")));
+        }
     }
 
     fn reply(&mut self, ticket: u64, outcome: Outcome) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use raft_core::{AppendOutcome, Entry, GroupId, Index, LogId, Message, NodeId, Term};
 
 use crate::machine::AppliedEntry;
+use crate::snapshots::Shelf;
 
 /// Something a node did that laws speak about.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(crate) enum Note {
     Voted { group: GroupId, term: Term, candidate: NodeId },
     /// The node said that its log is durable and equal up to here; this is how far it is durable.
     Promised { group: GroupId, matched: Index, durable: Index },
+    /// A snapshot took the place of the log and the state up to here.
+    Installed { group: GroupId, last: LogId },
     /// Something that is wrong by itself.
     Wrong(String),
 }
@@ -33,6 +36,7 @@ pub(crate) struct Oracle {
     digests: BTreeMap<(GroupId, Index), u64>,
     applied: BTreeMap<(GroupId, usize), Index>,
     pub(crate) elections: u64,
+    pub(crate) installs: u64,
     pub(crate) checked: u64,
 }
 
@@ -108,6 +112,19 @@ impl Oracle {
                 node + 1
             )),
             Note::Promised { .. } => Ok(()),
+            Note::Installed { group, last } => {
+                self.installs += 1;
+                let applied = self.applied.entry((group, node)).or_default();
+                *applied = (*applied).max(last.index);
+                match self.chosen.get(&(group, last.index)) {
+                    Some(term) if *term == last.term => Ok(()),
+                    chosen => Err(format!(
+                        "State Machine Safety: node {} installed a snapshot up to {last} of group \
+                         {group}, chosen is {chosen:?}",
+                        node + 1
+                    )),
+                }
+            }
             Note::Wrong(what) => Err(what),
         }
     }
@@ -213,8 +230,10 @@ impl Oracle {
         Ok(())
     }
 
-    /// A node starts again: its state machines are empty.
-    pub(crate) fn restarted(&mut self, node: usize) {
-        self.applied.retain(|(_, n), _| *n != node);
+    /// A node starts again: its state machines are what its snapshots hold.
+    pub(crate) fn restarted(&mut self, node: usize, shelf: &Shelf) {
+        for ((group, _), applied) in self.applied.iter_mut().filter(|((_, n), _)| *n == node) {
+            *applied = shelf.last(*group).index;
+        }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Event {
     DiskDone { node: usize, life: u64, op: OpId },
     /// A new segment file is ready, if there is room.
     Segment { node: usize, life: u64 },
+    /// A node has done the first of its work on snapshots.
+    Work { node: usize, life: u64 },
     /// A client's request reaches a node.
     Request { node: usize, client: usize, ticket: u64, group: GroupId, action: Action },
     /// An answer reaches a client; none if its connection broke.

@@ -7,7 +7,8 @@ use raft_core::{Index, Message, NodeId, Role, Tick};
 use wal::op::Completion;
 use wal::uring::BEACON_AFTER;
 
-use engine::bare::BareShard;
+use engine::bare::{BareShard, SnapshotJob};
+use net::Bulk;
 
 use crate::cluster::Cluster;
 use crate::disk::{Flying, GroupStorage};
@@ -40,7 +41,10 @@ impl Cluster {
         let poisoned = self.take_in(place, &mut host, clock, &mut effect);
         move_time(&mut host, clock);
         let down = host.lanes.advance_to(clock, &mut self.wire());
-        down.into_iter().for_each(|peer| host.view.note_connected(peer, false));
+        for peer in down {
+            host.view.note_connected(peer, false);
+            host.lane_lost(peer);
+        }
         let own = self.nodes[place].id();
         let plant = self.plant;
         let busy = with_shard(&mut host, own, plant, &mut effect, |shard, io| {
@@ -104,10 +108,16 @@ impl Cluster {
                 Input::Closed { conn } => {
                     if let Some(peer) = host.lanes.closed(conn, clock) {
                         host.view.note_connected(peer, false);
+                        host.lane_lost(peer);
                     }
                 }
                 Input::Bytes { conn, bytes } => {
                     self.lane_bytes(host, own, conn, &bytes, clock, effect);
+                }
+                Input::News(news) => {
+                    with_shard(host, own, self.plant, effect, |shard, io| {
+                        shard.snapshot_news(news, io);
+                    });
                 }
                 Input::Request { ticket, group, action } => {
                     self.ask(place, host, ticket, group, &action, effect);
@@ -136,6 +146,7 @@ impl Cluster {
             return;
         };
         if came_up {
+            host.lane_lost(peer);
             host.view.note_connected(peer, true);
             let lanes = &host.lanes;
             host.shard.campaign_where_preferred(|node| node == own || lanes.is_up(node));
@@ -143,11 +154,16 @@ impl Cluster {
         loop {
             match host.lanes.next_message(peer) {
                 Ok(Some((group, message))) => self.step(host, own, peer, group, message),
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(error) => {
                     effect.notes.push(Note::Wrong(format!("a lane was damaged: {error}")));
                     return;
                 }
+            }
+        }
+        while let Some(bulk) = host.lanes.next_bulk(peer) {
+            if let Bulk::Piece(piece) = bulk {
+                host.jobs.push(SnapshotJob::Keep { from: peer, piece });
             }
         }
     }
@@ -238,6 +254,14 @@ impl Cluster {
                 host.beacon_at = None;
             }
         }
+        let (now, rng) = (self.now, &mut self.rng);
+        for job in host.jobs.drain(..) {
+            // In order: work on files is done by one thread.
+            let at = host.desk.free_at.max(now) + rng.between(20, 5_000) * 1000 * slowness;
+            host.desk.free_at = at;
+            host.desk.queued.push_back(job);
+            self.queue.push(at, Event::Work { node: place, life });
+        }
         while let Some(op) = log.next_op() {
             let bytes = log.writer().op_bytes(&op).to_vec();
             let words = [4, place as u64, op.segment.0, op.offset, crate::hash(&bytes)];
@@ -285,6 +309,12 @@ pub(crate) fn with_shard<R>(
         lanes: &mut host.lanes,
         asked: &mut host.asked,
         terms: &mut host.terms,
+        machines: &mut host.machines,
+        staged: &host.staged,
+        shelf: &host.shelf,
+        newest: &host.newest,
+        jobs: &mut host.jobs,
+        sending: &mut host.sending,
         replies: &mut effect.replies,
         notes: &mut effect.notes,
         plant,

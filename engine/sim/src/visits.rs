@@ -1,5 +1,6 @@
 //! What events do: turns, connections, disks, and clients with their requests and answers.
 
+use engine::bare::SnapshotJob;
 use engine::{GroupId, Outcome, RequestError};
 
 use crate::cluster::Cluster;
@@ -32,6 +33,7 @@ impl Cluster {
             }
             Event::DiskDone { node, life, op } => self.disk_done(node, life, op),
             Event::Segment { node, life } => self.segment(node, life),
+            Event::Work { node, life } => self.work(node, life),
             Event::Request { node, client, ticket, group, action } => {
                 self.request(node, client, ticket, group, action);
             }
@@ -120,13 +122,26 @@ impl Cluster {
         }
     }
 
+    /// Work on snapshots is done, or lost with the life it was for.
+    fn work(&mut self, place: usize, life: u64) {
+        let node = &mut self.nodes[place];
+        let Some(host) = node.host.as_mut().filter(|_| node.life == life) else { return };
+        let Some(job) = host.desk.queued.pop_front() else { return };
+        let publishes = matches!(job, SnapshotJob::End | SnapshotJob::Keep { .. });
+        let news = host.desk.work(job, &mut host.shelf.borrow_mut());
+        if publishes && self.passes(place, Step::SnapshotMade) {
+            return;
+        }
+        news.into_iter().for_each(|news| self.give(place, Input::News(news)));
+    }
+
     fn start(&mut self, place: usize) {
         let (now, plan, plant) = (self.now, self.plan.clone(), self.plant);
         if self.nodes[place].host.is_some() {
             return;
         }
         self.trace.note(now, &[2, place as u64], || format!("node {} starts", place + 1));
-        self.oracle.restarted(place);
+        self.oracle.restarted(place, &self.nodes[place].shelf.borrow());
         match self.nodes[place].boot(now, &plan, plant) {
             Ok(()) => {
                 let healed = self.healed.is_some();

@@ -17,7 +17,6 @@ pub(crate) mod worker;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use net::Piece;
@@ -208,7 +207,7 @@ pub(crate) struct Snapshots {
     /// A log longer than this since the last snapshot is due for the next, in bytes.
     pub(crate) log_bytes_max: u64,
     /// Makes the state machines of snapshots that arrive; without it none is installed.
-    pub(crate) machines: Option<Arc<MachineFactory>>,
+    pub(crate) machines: Option<Rc<dyn Fn(GroupId) -> Box<dyn StateMachine>>>,
     /// Groups whose log is due.
     due: VecDeque<GroupId>,
     taking: Option<Taking>,

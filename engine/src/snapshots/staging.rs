@@ -94,11 +94,11 @@ impl<S: Storage> Shard<S> {
         self.stage_next(io);
     }
 
-    /// The end of a turn: a state machine that the core did not want is of no use any more.
+    /// The end of a turn: a state machine that the core did not want is of no use any more, and the
+    /// next can be built.
     pub(crate) fn drop_unwanted(&mut self, io: &mut impl Outlet) {
-        if self.snapshots.staging.as_ref().is_some_and(|staging| staging.whole) {
-            self.unstage(io);
-        }
+        self.snapshots.staging.take_if(|staging| staging.whole);
+        self.stage_next(io);
     }
 
     /// Puts a snapshot in place of a group's state and log, as the core wants. False if there is no
@@ -130,7 +130,6 @@ impl<S: Storage> Shard<S> {
         tracing::info!(%group, last = %meta.last, "a snapshot is installed");
         self.abort_snapshot(group, io);
         io.keep_snapshot(group, meta);
-        self.stage_next(io);
         true
     }
 }
