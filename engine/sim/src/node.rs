@@ -200,7 +200,11 @@ impl Node {
                     let restored = engine::StateMachine::restore_piece(&mut machine, piece);
                     restored.map_err(|error| format!("node {}: {error}", place + 1))?;
                 }
-                newest.borrow_mut().insert(group.id, kept.meta.clone());
+                let mut meta = kept.meta.clone();
+                if plant == Some(Plant::RepeatAfterSnapshot) {
+                    meta.last.index = meta.last.index.prev();
+                }
+                newest.borrow_mut().insert(group.id, meta);
             }
             machines.insert(group.id, Rc::clone(&machine.kv));
             let storage = self.storage(&log, group, &newest, plant);
@@ -414,6 +418,8 @@ impl Surroundings for Effects<'_> {
     }
 
     fn compact(&mut self, group: GroupId, through: Index) {
+        let far = Index(through.0 + 1_000_000);
+        let through = if self.plant == Some(Plant::CutTooFar) { far } else { through };
         if let Err(error) = self.log.log.borrow_mut().purge(group, through) {
             self.notes.push(Note::Wrong(format!("the log refuses a purge: {error}")));
         }

@@ -49,6 +49,12 @@ pub enum Plant {
     NeverRedial,
     /// Once the disk was full no segment is ever made again.
     NoRoomForEver,
+    /// A snapshot counts as durable while it is not: a death loses it.
+    SnapshotNotKept,
+    /// A state machine made of a snapshot is taken to end one entry before it does.
+    RepeatAfterSnapshot,
+    /// The log is cut behind the newest snapshot's end, where its followers and it still need it.
+    CutTooFar,
     /// Clients take unknown outcomes for failures.
     UnknownMeansNo,
 }

@@ -13,6 +13,7 @@ use net::{Bulk, Piece};
 use raft_core::{LogId, NodeId, SnapshotMeta, Term};
 
 use crate::Nanos;
+use crate::plant::Plant;
 
 /// What goes over a lane in one frame.
 const PART_BYTES: usize = 50_000;
@@ -70,7 +71,12 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Does a job, in the order in which they were given.
-    pub(crate) fn work(&mut self, job: SnapshotJob, shelf: &mut Shelf) -> Vec<SnapshotNews> {
+    pub(crate) fn work(
+        &mut self,
+        job: SnapshotJob,
+        shelf: &mut Shelf,
+        plant: Option<Plant>,
+    ) -> Vec<SnapshotNews> {
         match job {
             SnapshotJob::Begin { group, meta } => {
                 self.taking = Some((group, Kept { meta, pieces: Vec::new() }));
@@ -85,7 +91,9 @@ impl Desk {
             SnapshotJob::End => match self.taking.take() {
                 Some((group, kept)) => {
                     let meta = kept.meta.clone();
-                    shelf.keep(group, kept);
+                    if plant != Some(Plant::SnapshotNotKept) {
+                        shelf.keep(group, kept);
+                    }
                     vec![SnapshotNews::Taken { group, meta }]
                 }
                 None => Vec::new(),

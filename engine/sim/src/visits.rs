@@ -128,7 +128,7 @@ impl Cluster {
         let Some(host) = node.host.as_mut().filter(|_| node.life == life) else { return };
         let Some(job) = host.desk.queued.pop_front() else { return };
         let publishes = matches!(job, SnapshotJob::End | SnapshotJob::Keep { .. });
-        let news = host.desk.work(job, &mut host.shelf.borrow_mut());
+        let news = host.desk.work(job, &mut host.shelf.borrow_mut(), self.plant);
         if publishes && self.passes(place, Step::SnapshotMade) {
             return;
         }
