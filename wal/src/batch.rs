@@ -72,6 +72,18 @@ impl Builder {
         self.push(batch, RecordHeader::new(group, id, kind, flags, &[]), &[]);
     }
 
+    /// Adds a record that is not an entry. `batch` must have room for it.
+    pub fn push_record(
+        &mut self,
+        batch: &mut [u8],
+        group: GroupId,
+        id: LogId,
+        kind: RecordKind,
+        data: &[u8],
+    ) {
+        self.push(batch, RecordHeader::new(group, id, kind, 0, data), data);
+    }
+
     fn push(&mut self, batch: &mut [u8], header: RecordHeader, data: &[u8]) {
         let head = bytemuck::bytes_of(&header);
         let data_at = self.used + RECORD_HEADER_BYTES;

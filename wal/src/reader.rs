@@ -141,12 +141,12 @@ impl LogReader {
         id: LogId,
         place: Place,
     ) -> Result<Entry, StorageError> {
-        if let Some(bytes) = log.writer().arena().cached(place.slot(), place.offset()) {
+        let segment = log.segment(place.slot()).ok_or(StorageError::Corrupt)?;
+        if let Some(bytes) = log.writer().arena().cached(segment, place.offset()) {
             if let Some(entry) = parse(bytes, group, id) {
                 return Ok(entry);
             }
         }
-        let segment = log.segment(place.slot()).ok_or(StorageError::Corrupt)?;
         let mut segments = self.shared.segments.borrow_mut();
         let (slot, offset) = (place.slot(), place.offset());
         if let Some(entry) = segments

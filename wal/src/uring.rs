@@ -258,7 +258,13 @@ impl Wal {
                 Err(error) => self.no_spare = Some(error.raw_os_error().unwrap_or(libc::EIO)),
             }
         }
-        let log = self.shared.log.borrow();
+        let mut log = self.shared.log.borrow_mut();
+        while let Some(freed) = log.take_freed() {
+            // Nothing may look at the file under its old name any more.
+            self.shared.segments.borrow_mut().forget(freed.slot);
+            self.files.retain(|(segment, _)| *segment != freed.segment);
+            self.spares.take_back(freed.segment, freed.reusable);
+        }
         let writer = log.writer();
         // One is enough until the log is written to; then one in reserve and one in the making.
         let target = if writer.has_segment() { 2 } else { 1 };
@@ -273,7 +279,12 @@ impl Wal {
     fn take_spare(&mut self, spare: Spare) {
         self.no_spare = None;
         let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_nanos() as u64);
-        self.shared.log.borrow_mut().offer(spare.id, spare.salt, created);
+        let mut log = self.shared.log.borrow_mut();
+        if spare.recycled {
+            log.offer_recycled(spare.id, spare.salt, created);
+        } else {
+            log.offer(spare.id, spare.salt, created);
+        }
         self.files.push_back((spare.id, spare.file));
     }
 
@@ -313,7 +324,9 @@ impl Wal {
         if writer.poisoned().is_some() {
             return writer.in_flight() > 0;
         }
-        !writer.is_idle() || writer.is_closing() && !writer.is_closed()
+        !writer.is_idle()
+            || log.is_checkpointing() && !writer.is_closing()
+            || writer.is_closing() && !writer.is_closed()
     }
 
     /// Submissions whose completions have not arrived.

@@ -1,12 +1,13 @@
 //! The durable log of one group: where its entries lie, in chunks of eight bytes an entry.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use raft_core::{EntryKind, HardState, Index, LogId, Term};
 
 use super::Place;
 use super::usage::Usage;
 use crate::op::NUMBER_END;
+use crate::record::GroupState;
 
 /// Entries of one chunk.
 const CHUNK: usize = 256;
@@ -18,6 +19,16 @@ pub(super) struct Appended {
     pub(super) next: Index,
     /// Nothing was appended, or only what its deletion took away.
     pub(super) gone: bool,
+}
+
+/// What a checkpoint and the records before it say of a group. `places` and `terms` are those of
+/// all its entries.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) state: GroupState,
+    pub(crate) places: Vec<u64>,
+    pub(crate) terms: Vec<u64>,
+    pub(crate) confs: BTreeSet<u64>,
 }
 
 /// The durable log of one group, and how far it has been appended.
@@ -57,6 +68,36 @@ impl Default for GroupLog {
 }
 
 impl GroupLog {
+    /// The log that recovery has put together.
+    pub(super) fn restored(found: &Restored, usage: &mut Usage) -> Self {
+        let mut log = Self {
+            hard: found.state.hard_state(),
+            first: found.state.first_index,
+            len: found.places.len(),
+            confs: found.confs.iter().copied().collect(),
+            purged_term: found.state.purged_term,
+            ..Self::default()
+        };
+        log.places = found.places.chunks(CHUNK).map(<[u64]>::to_vec).collect();
+        found.places.iter().for_each(|&place| usage.add(Place(place)));
+        for (index, &term) in (log.first..).zip(&found.terms) {
+            if log.terms.last().is_none_or(|&(_, last)| last != term) {
+                log.terms.push((index, term));
+            }
+        }
+        log
+    }
+
+    /// What a checkpoint says of this log.
+    pub(crate) fn state(&self) -> GroupState {
+        let state = GroupState::new(self.hard, self.first(), self.last());
+        GroupState { purged_term: self.purged_term, ..state }
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        self.state() == Self::default().state()
+    }
+
     /// Term, vote and commit.
     #[must_use]
     pub const fn hard_state(&self) -> HardState {
