@@ -139,6 +139,12 @@ impl LogIndex {
         self.usage.of(slot)
     }
 
+    /// What of all segments is alive.
+    #[must_use]
+    pub fn live_total(&self) -> Live {
+        self.usage.total()
+    }
+
     /// Memory the index takes, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {

@@ -69,7 +69,7 @@ pub mod writer;
 pub use arena::Blocks;
 pub use config::{Recovered, RecoveredGroup, WalConfig};
 pub use error::{AppendError, Damage, OpenError, ProbeError, WalError};
-pub use log::WalStats;
+pub use log::{WalSpace, WalStats};
 pub use op::{Mark, SegmentId};
 pub use probe::probe_fsync;
 pub use reader::LogReader;

@@ -35,6 +35,21 @@ pub struct WalStats {
     pub freed: u64,
 }
 
+/// What a log takes now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalSpace {
+    /// Segments of the log, those that are ready and not in use yet among them.
+    pub segments: u64,
+    /// Their length together, in bytes, as if all were as long as new ones.
+    pub bytes: u64,
+    /// Living entries.
+    pub live_entries: u64,
+    /// Bytes of their records.
+    pub live_bytes: u64,
+    /// Memory of the index, in bytes: eight an entry, and some for each group.
+    pub index_bytes: u64,
+}
+
 /// Write path, index and the table of segments.
 pub struct Log {
     writer: Writer,

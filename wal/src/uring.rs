@@ -14,7 +14,7 @@ use raft_core::{Entry, GroupId, HardState, Index, LogId};
 use crate::config::{Recovered, RecoveredGroup, WalConfig};
 use crate::disk::{self, Folder, Segments};
 use crate::error::{AppendError, OpenError, WalError};
-use crate::log::{Log, WalStats};
+use crate::log::{Log, WalSpace, WalStats};
 use crate::op::{Completion, Mark, OpId, SegmentId, WriteOp};
 use crate::reader::{LogReader, Shared};
 use crate::recover::{Survey, recover};
@@ -363,6 +363,12 @@ impl Wal {
     #[must_use]
     pub fn reader(&self) -> LogReader {
         LogReader::new(Rc::clone(&self.shared))
+    }
+
+    /// What the log takes now. Looks at every group and segment: not for every turn.
+    #[must_use]
+    pub fn space(&self) -> WalSpace {
+        self.shared.log.borrow().space()
     }
 
     /// What was done since the log was opened.

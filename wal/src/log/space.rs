@@ -1,6 +1,6 @@
 //! When to write a checkpoint, and which segments it frees.
 
-use super::Log;
+use super::{Log, WalSpace};
 use crate::checkpoint::{Checkpoint, PIECE_BYTES_MAX, cost};
 use crate::op::SegmentId;
 use crate::record::{BATCH_HEADER_BYTES, LiveSegment};
@@ -18,6 +18,21 @@ impl Log {
     #[must_use]
     pub const fn is_checkpointing(&self) -> bool {
         self.checkpoint.is_some()
+    }
+
+    /// What the log takes now. Looks at every group and segment: for people and tests, not for
+    /// every turn.
+    #[must_use]
+    pub fn space(&self) -> WalSpace {
+        let live = self.index.live_total();
+        let segments = self.table.len() as u64;
+        WalSpace {
+            segments,
+            bytes: segments * self.writer.setup().segment_bytes,
+            live_entries: live.entries,
+            live_bytes: live.bytes,
+            index_bytes: self.index.bytes(),
+        }
     }
 
     /// Begins a checkpoint behind the header of the segment `from`, if that frees enough.
