@@ -7,8 +7,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use raft_core::{GroupId, Index};
 
 use crate::batch::records;
-use crate::op::NUMBER_END;
+use crate::op::{Mark, NUMBER_END};
 use crate::record::{GroupState, PURGE_RESTART, RecordHeader, RecordKind};
+use crate::relocate::Relocation;
 
 mod group;
 mod usage;
@@ -56,7 +57,8 @@ impl Place {
         self.0
     }
 
-    const fn data_len_min(self) -> u32 {
+    /// Length of the data, in bytes, or 16 MiB when it is not less.
+    pub(crate) const fn data_len_min(self) -> u32 {
         (self.0 & 0xFF_FFFF) as u32
     }
 }
@@ -203,6 +205,22 @@ impl LogIndex {
         self.groups.is_empty()
     }
 
+    /// Says that what was appended up to `mark` replaces entries of a group or deletes it.
+    pub(crate) fn set_changed(&mut self, group: GroupId, mark: Mark) {
+        if let Some(log) = self.groups.get_mut(&group) {
+            log.changed = mark;
+        }
+    }
+
+    /// Whether an entry lies at this place and nothing is appended that changes this, once all up
+    /// to `durable` is applied.
+    pub(crate) fn is_settled(&self, what: &Relocation, durable: Mark) -> bool {
+        self.groups.get(&what.group).is_some_and(|log| {
+            let here = log.place(what.id.index) == Some(what.place);
+            here && log.term(what.id.index) == Some(what.id.term) && log.changed <= durable
+        })
+    }
+
     /// Says that the deletion of a group has been appended.
     pub fn set_deleted(&mut self, group: GroupId) {
         if let Some(log) = self.groups.get_mut(&group) {
@@ -242,6 +260,12 @@ impl LogIndex {
             RecordKind::CheckpointSegments
             | RecordKind::CheckpointGroup
             | RecordKind::CheckpointEnd => return Ok(()),
+            RecordKind::RelocEntry => {
+                if let Some(log) = self.groups.get_mut(&group) {
+                    log.relocate(head.id(), place, &mut self.usage);
+                }
+                return Ok(());
+            }
             RecordKind::Entry | RecordKind::GroupState | RecordKind::Purge => {}
         }
         let hole = |expected, found| Misfit::Hole { offset, group, expected, found };
@@ -281,10 +305,10 @@ impl LogIndex {
     /// A group that was appended to behind its deletion begins anew, any other is forgotten.
     fn delete(&mut self, group: GroupId) {
         let Some(log) = self.groups.get_mut(&group) else { return };
-        let appended = log.appended;
+        let (appended, changed) = (log.appended, log.changed);
         log.restart(1, 0, &mut self.usage);
         *log = GroupLog::default();
-        log.appended = appended;
+        (log.appended, log.changed) = (appended, changed);
         if appended.gone {
             self.groups.remove(&group);
         }

@@ -13,6 +13,7 @@ use crate::record::{
     BATCH_HEADER_BYTES, GroupState, PURGE_RESTART, RecordKind, record_bytes, unit_bytes,
 };
 use crate::recover::Survey;
+use crate::relocate::Sweep;
 use crate::table::{Freed, Table};
 use crate::writer::{FreshSegment, Setup, Writer};
 
@@ -33,6 +34,8 @@ pub struct WalStats {
     pub checkpoints: u64,
     /// Segments that were freed.
     pub freed: u64,
+    /// Living entries that were copied out of mostly dead segments.
+    pub relocated: u64,
 }
 
 /// What a log takes now.
@@ -56,6 +59,7 @@ pub struct Log {
     index: LogIndex,
     table: Table,
     checkpoint: Option<Checkpoint>,
+    sweep: Option<Sweep>,
     freed: VecDeque<Freed>,
     stats: WalStats,
 }
@@ -70,6 +74,7 @@ impl Log {
             index: survey.index,
             table: Table::new(&survey.ends),
             checkpoint: None,
+            sweep: None,
             freed: VecDeque::new(),
             stats: WalStats { segments, ..WalStats::default() },
         }
@@ -146,7 +151,9 @@ impl Log {
             return Ok(self.writer.appended());
         }
         self.index.set_deleted(group);
-        Ok(self.mark(group, LogId::default(), RecordKind::Delete))
+        let mark = self.mark(group, LogId::default(), RecordKind::Delete);
+        self.index.set_changed(group, mark);
+        Ok(mark)
     }
 
     fn check_open(&self) -> Result<(), AppendError> {
@@ -172,9 +179,11 @@ impl Log {
         if bytes > bytes_max {
             return Err(AppendError::TooLarge { bytes, bytes_max });
         }
+        let end = self.index.appended(group).1;
+        let replaces = restart.is_some() || entries.first().is_some_and(|head| head.id.index < end);
         self.index.set_appended(group, first, next);
         let state = hard_state.map(|hard| GroupState::new(hard, first, next.prev()));
-        Ok(self.writer.append(bytes, |open, batch| {
+        let mark = self.writer.append(bytes, |open, batch| {
             if let Some(snapshot) = restart {
                 open.push_mark(batch, group, snapshot, RecordKind::Purge, PURGE_RESTART);
             }
@@ -184,7 +193,11 @@ impl Log {
             if let Some(state) = state {
                 open.push_state(batch, group, &state);
             }
-        }))
+        });
+        if replaces {
+            self.index.set_changed(group, mark);
+        }
+        Ok(mark)
     }
 
     fn mark(&mut self, group: GroupId, id: LogId, kind: RecordKind) -> Mark {
@@ -229,6 +242,7 @@ impl Log {
             self.stats.segments += 1;
             self.table.seal(&tail);
             self.begin_checkpoint(op.segment);
+            self.begin_sweep();
         }
         op
     }

@@ -114,6 +114,8 @@ pub enum RecordKind {
     Purge = 3,
     /// A group and all it had is gone.
     Delete = 5,
+    /// A copy of an entry that lives: it has only changed its place.
+    RelocEntry = 6,
     /// A piece of the list of live segments of a checkpoint: [`LiveSegment`] after
     /// [`LiveSegment`].
     CheckpointSegments = 7,
@@ -136,6 +138,7 @@ impl RecordKind {
             2 => Some(Self::GroupState),
             3 => Some(Self::Purge),
             5 => Some(Self::Delete),
+            6 => Some(Self::RelocEntry),
             7 => Some(Self::CheckpointSegments),
             8 => Some(Self::CheckpointGroup),
             9 => Some(Self::CheckpointEnd),
@@ -162,7 +165,7 @@ pub struct RecordHeader {
     pub data_len: u32,
     /// A [`RecordKind`].
     pub kind: u8,
-    /// For an entry its [`EntryKind`], for a purge zero or [`PURGE_RESTART`], else zero.
+    /// For an entry and a copy of one its [`EntryKind`], for a purge zero or [`PURGE_RESTART`], else zero.
     pub flags: u8,
     /// Zero.
     pub zero: u16,
@@ -211,6 +214,12 @@ impl RecordHeader {
     #[must_use]
     pub const fn id(&self) -> LogId {
         LogId::new(Term(self.term), Index(self.index))
+    }
+
+    /// Whether this is an entry, the first or a later copy of it.
+    #[must_use]
+    pub const fn is_entry(&self) -> bool {
+        self.kind == RecordKind::Entry as u8 || self.kind == RecordKind::RelocEntry as u8
     }
 
     /// What the entry is for, if this version knows it.

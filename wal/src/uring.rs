@@ -18,6 +18,7 @@ use crate::log::{Log, WalSpace, WalStats};
 use crate::op::{Completion, Mark, OpId, SegmentId, WriteOp};
 use crate::reader::{LogReader, Shared};
 use crate::recover::{Survey, recover};
+use crate::relocate::Relocation;
 use crate::spare::{Spare, Spares, Workshop, workshop};
 use crate::writer::Setup;
 
@@ -60,6 +61,8 @@ pub struct Wal {
     now: Option<Instant>,
     beacon_at: Option<Instant>,
     poisoned: Option<WalError>,
+    /// What is being copied; empty between turns.
+    relocations: Vec<Relocation>,
     _lock: File,
 }
 
@@ -114,6 +117,7 @@ impl Wal {
             now: None,
             beacon_at: None,
             poisoned: None,
+            relocations: Vec::new(),
             _lock: lock,
         };
         wal.spares.order();
@@ -206,6 +210,7 @@ impl Wal {
     pub fn submit(&mut self, now: Instant, sq: &mut SubmissionQueue<'_>) -> usize {
         self.now = Some(now);
         self.stock();
+        self.relocate();
         let mut pushed = 0;
         let shared = Rc::clone(&self.shared);
         let mut log = shared.log.borrow_mut();
@@ -248,6 +253,22 @@ impl Wal {
         let write = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), op.len);
         let user_data = u64::from(self.tag) << 56 | op.id.0 & OP_MASK;
         Some(write.offset(op.offset).build().user_data(user_data))
+    }
+
+    /// Copies living entries out of mostly dead segments, some at a time.
+    fn relocate(&mut self) {
+        let mut log = self.shared.log.borrow_mut();
+        if !log.is_relocating() {
+            return;
+        }
+        log.relocations(&mut self.relocations);
+        let reader = LogReader::new(Rc::clone(&self.shared));
+        for what in self.relocations.drain(..) {
+            // A damaged one stays where it is, and with it the segment: whoever reads it is told.
+            if let Ok(entry) = reader.read(&log, what.group, what.id, what.place) {
+                log.relocate(&what, &entry);
+            }
+        }
     }
 
     /// Orders segments ahead of need and takes those that are ready.
@@ -310,6 +331,10 @@ impl Wal {
         if writer.poisoned().is_some() {
             return None;
         }
+        if log.is_relocating() && writer.is_idle() {
+            // The next look may find nothing to write, so no completion would ask for another.
+            return self.now;
+        }
         if writer.is_starved() {
             return self.now.map(|now| now + SPARE_POLL);
         }
@@ -325,7 +350,7 @@ impl Wal {
             return writer.in_flight() > 0;
         }
         !writer.is_idle()
-            || log.is_checkpointing() && !writer.is_closing()
+            || (log.is_checkpointing() || log.is_relocating()) && !writer.is_closing()
             || writer.is_closing() && !writer.is_closed()
     }
 

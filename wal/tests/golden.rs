@@ -97,6 +97,15 @@ fn a_purge_a_snapshot_and_a_deletion_are_as_documented() {
 }
 
 #[test]
+fn a_copy_is_as_documented() {
+    let (mut batch, mut builder) = (vec![0xFF; 4096], Builder::default());
+    let id = LogId::new(Term(5), Index(43));
+    let entry = Entry { id, kind: EntryKind::ConfChange, data: b"abc".to_vec().into() };
+    builder.push_copy(&mut batch, GroupId(7), &entry);
+    assert_eq!(hex(&batch[64..builder.used]), COPY);
+}
+
+#[test]
 fn a_checkpoint_is_as_documented() {
     let (mut batch, mut builder) = (vec![0xFF; 4096], Builder::default());
     let live = LiveSegment { segment_id: 9, end: 0x5000, last_seq: 0x33, chain: 0x44, zero: 0 };
@@ -201,6 +210,10 @@ const CHECKPOINT: &str = "\
 77000000000000001000000009000000\n\
 b4dccb93b09a1b0e0100000000000000\n\
 0100000000000000";
+const COPY: &str = "\
+07000000000000002b00000000000000\n\
+05000000000000000300000006020000\n\
+f994225bde76f53d6162630000000000";
 const BEACON: &str = "\
 46574231164299441300000000000000\n\
 15000000000000001400000000000000\n\

@@ -6,7 +6,7 @@ use raft_core::{EntryKind, HardState, Index, LogId, Term};
 
 use super::Place;
 use super::usage::Usage;
-use crate::op::NUMBER_END;
+use crate::op::{Mark, NUMBER_END};
 use crate::record::GroupState;
 
 /// Entries of one chunk.
@@ -48,6 +48,9 @@ pub struct GroupLog {
     /// The term of the entry before the first; zero when nobody knows.
     purged_term: u64,
     pub(super) appended: Appended,
+    /// The newest append that replaces entries or deletes the group. A purge does no harm to a copy
+    /// behind it: what is below the first index stays there.
+    pub(super) changed: Mark,
 }
 
 impl Default for GroupLog {
@@ -63,6 +66,7 @@ impl Default for GroupLog {
             confs: Vec::new(),
             purged_term: 0,
             appended: Appended { first: Index(1), next: Index(1), gone: true },
+            changed: Mark(0),
         }
     }
 }
@@ -221,6 +225,20 @@ impl GroupLog {
         self.terms.truncate(runs);
         let confs = self.confs.partition_point(|&index| index < end);
         self.confs.truncate(confs);
+    }
+
+    /// An entry that is there now lies at another place; any other one is of no interest.
+    pub(super) fn relocate(&mut self, id: LogId, place: Place, usage: &mut Usage) {
+        if self.term(id.index) != Some(id.term) {
+            return;
+        }
+        let i = self.skip + (id.index.0 - self.first) as usize;
+        let slot = self.places.get_mut(i / CHUNK).and_then(|chunk| chunk.get_mut(i % CHUNK));
+        if let Some(slot) = slot {
+            usage.remove(Place(*slot));
+            usage.add(place);
+            *slot = place.0;
+        }
     }
 
     /// Takes what is durable as what was appended.

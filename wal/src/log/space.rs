@@ -1,9 +1,13 @@
 //! When to write a checkpoint, and which segments it frees.
 
+use raft_core::Entry;
+
 use super::{Log, WalSpace};
+use crate::batch::Builder;
 use crate::checkpoint::{Checkpoint, PIECE_BYTES_MAX, cost};
 use crate::op::SegmentId;
-use crate::record::{BATCH_HEADER_BYTES, LiveSegment};
+use crate::record::{BATCH_HEADER_BYTES, LiveSegment, record_bytes};
+use crate::relocate::{Relocation, Sweep};
 use crate::segment::Anchor;
 use crate::table::Freed;
 
@@ -32,6 +36,56 @@ impl Log {
             live_entries: live.entries,
             live_bytes: live.bytes,
             index_bytes: self.index.bytes(),
+        }
+    }
+
+    /// Whether living entries are being copied out of mostly dead segments; it goes on with each
+    /// call of [`Log::relocations`].
+    #[must_use]
+    pub const fn is_relocating(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    /// Begins to empty segments that are mostly dead. Not while the next segment is not ready: what
+    /// is written to free space must not take the last of it.
+    pub(super) fn begin_sweep(&mut self) {
+        if self.sweep.is_some() || self.writer.spares() == 0 {
+            return;
+        }
+        let live = |(slot, _): (u16, LiveSegment)| (self.index.live(slot), slot);
+        let living = self.table.sealed().map(live).filter(|(live, _)| live.entries > 0);
+        let sealed = living.map(|(live, slot)| (live.bytes, slot)).collect();
+        let segment_bytes = self.writer.setup().segment_bytes;
+        self.sweep = Sweep::new(sealed, segment_bytes, self.index.groups().map(|(id, _)| id));
+    }
+
+    /// Adds to `out` living entries that are to be copied now. Read each of them and hand it to
+    /// [`Log::relocate`]; one that cannot be read stays where it is.
+    pub fn relocations(&mut self, out: &mut Vec<Relocation>) {
+        let durable = self.writer.durable();
+        let stopped = self.writer.is_closing() || self.writer.poisoned().is_some();
+        if stopped || self.sweep.as_ref().is_some_and(|sweep| sweep.is_over(durable)) {
+            self.sweep = None;
+        }
+        // A batch that waits for a segment is not made longer.
+        let starved = self.writer.is_starved();
+        if let Some(sweep) = self.sweep.as_mut().filter(|sweep| !starved && sweep.is_due(durable)) {
+            sweep.look(&self.index, out);
+        }
+    }
+
+    /// Appends a copy of an entry that [`Log::relocations`] asked for, if it still lives there.
+    pub fn relocate(&mut self, what: &Relocation, entry: &Entry) {
+        let bytes = record_bytes(entry.data.len());
+        let fits = bytes + BATCH_HEADER_BYTES <= self.writer.setup().batch_room();
+        // A copy must not come behind the end of what it is a copy of.
+        let settled = self.index.is_settled(what, self.writer.durable());
+        if let Some(sweep) = self.sweep.as_mut().filter(|_| fits && settled) {
+            let fill = |open: &mut Builder, batch: &mut [u8]| {
+                open.push_copy(batch, what.group, entry);
+            };
+            sweep.wrote(self.writer.append(bytes, fill));
+            self.stats.relocated += 1;
         }
     }
 

@@ -188,7 +188,7 @@ impl Replay {
 impl Target {
     /// Keeps the newest copy of an entry that counts.
     fn take(&mut self, kind: RecordKind, head: &RecordHeader, place: Place) -> Option<()> {
-        if kind != RecordKind::Entry {
+        if !matches!(kind, RecordKind::Entry | RecordKind::RelocEntry) {
             return Some(());
         }
         let found = &mut self.found;

@@ -3,7 +3,7 @@
 use raft_core::{Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
 use wal::log::Log;
 use wal::op::{Completion, SegmentId, WriteOp};
-use wal::record::BatchHeader;
+use wal::record::{BatchHeader, RECORD_HEADER_BYTES, RecordHeader};
 use wal::recover::Survey;
 use wal::table::Freed;
 use wal::writer::Setup;
@@ -32,6 +32,7 @@ pub struct Tally {
     pub checkpoints: u64,
     pub freed: u64,
     pub recycled: u64,
+    pub relocated: u64,
     /// Recoveries that began at a checkpoint, and those that did without some older segment.
     pub anchored: u64,
     pub with_gaps: u64,
@@ -43,6 +44,7 @@ impl Tally {
         self.checkpoints += other.checkpoints;
         self.freed += other.freed;
         self.recycled += other.recycled;
+        self.relocated += other.relocated;
         self.anchored += other.anchored;
         self.with_gaps += other.with_gaps;
     }
@@ -111,13 +113,14 @@ impl World {
 
     /// One random thing happens.
     pub fn step(&mut self) {
-        match self.rng.below(13) {
+        match self.rng.below(14) {
             0..=3 => self.append(),
             4 => self.give_up(),
             5..=7 => self.pump(),
             8..=9 => self.finish_one(),
             10 => self.supply(),
             11 => self.remove_freed(),
+            12 => self.relocate(),
             _ => self.log.writer_mut().beacon(),
         }
     }
@@ -228,6 +231,21 @@ impl World {
         }
     }
 
+    /// Living entries leave segments that are mostly dead.
+    fn relocate(&mut self) {
+        let mut wanted = Vec::new();
+        self.log.relocations(&mut wanted);
+        for what in wanted {
+            let file = &self.disk.files[&self.log.segment(what.place.slot()).unwrap()];
+            let record = &file[what.place.offset() as usize..];
+            let head = RecordHeader::read(record).unwrap();
+            let data = &record[RECORD_HEADER_BYTES..][..head.data_len as usize];
+            assert!(head.is_intact() && head.holds(data) && head.group == what.group.0);
+            let (kind, data) = (head.entry_kind().unwrap(), data.to_vec().into());
+            self.log.relocate(&what, &Entry { id: what.id, kind, data });
+        }
+    }
+
     /// Any write in flight completes, not only the oldest.
     pub fn finish_one(&mut self) {
         if self.flying.is_empty() {
@@ -249,10 +267,12 @@ impl World {
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
             self.supply();
+            self.relocate();
             self.pump();
             self.finish_one();
             self.log.writer_mut().beacon();
-            if self.log.writer().is_idle() && !self.log.is_checkpointing() {
+            let busy = self.log.is_checkpointing() || self.log.is_relocating();
+            if self.log.writer().is_idle() && !busy {
                 return;
             }
         }
@@ -274,6 +294,7 @@ impl World {
         self.tally.crashes += 1;
         self.tally.checkpoints += self.log.stats().checkpoints;
         self.tally.freed += self.log.stats().freed;
+        self.tally.relocated += self.log.stats().relocated;
     }
 
     /// Recovers and checks: exactly the writes up to the first that is not whole, all
