@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::op::Span;
+use crate::op::{SegmentId, Span};
 use crate::record::{BLOCK_BYTES, whole_blocks};
 
 /// A block of memory, aligned as direct I/O wants it.
@@ -59,7 +59,7 @@ struct Slab {
 
 /// A durable batch that is still in memory.
 struct Cached {
-    place: (u16, u64),
+    place: (SegmentId, u64),
     span: Span,
 }
 
@@ -173,20 +173,20 @@ impl Arena {
     }
 
     /// Says that a batch is durable at this place of the log: it is now part of the cache.
-    pub(crate) fn release(&mut self, span: Span, slot: u16, offset: u64) {
+    pub(crate) fn release(&mut self, span: Span, segment: SegmentId, offset: u64) {
         let slab = span.slab.checked_sub(self.first).and_then(|i| self.slabs.get_mut(i as usize));
         if let Some(slab) = slab {
             slab.busy -= 1;
         }
-        self.cached.push_back(Cached { place: (slot, offset), span });
+        self.cached.push_back(Cached { place: (segment, offset), span });
     }
 
     /// The bytes of the log from `offset` to the end of the batch they are in, if that batch is
     /// in memory.
-    pub(crate) fn cached(&self, slot: u16, offset: u64) -> Option<&[u8]> {
-        let after = self.cached.partition_point(|batch| batch.place <= (slot, offset));
+    pub(crate) fn cached(&self, segment: SegmentId, offset: u64) -> Option<&[u8]> {
+        let after = self.cached.partition_point(|batch| batch.place <= (segment, offset));
         let batch = self.cached.get(after.checked_sub(1)?)?;
-        if batch.place.0 != slot {
+        if batch.place.0 != segment {
             return None;
         }
         self.bytes(batch.span).get((offset - batch.place.1) as usize..)

@@ -60,6 +60,13 @@ impl Builder {
         self.push(batch, header, data);
     }
 
+    /// Adds a copy of an entry that lives. `batch` must have room for it.
+    pub fn push_copy(&mut self, batch: &mut [u8], group: GroupId, entry: &Entry) {
+        let kind = RecordKind::RelocEntry;
+        let header = RecordHeader::new(group, entry.id, kind, entry.kind as u8, &entry.data);
+        self.push(batch, header, &entry.data);
+    }
+
     /// Adds a record without data. `batch` must have room for it.
     pub fn push_mark(
         &mut self,
@@ -70,6 +77,18 @@ impl Builder {
         flags: u8,
     ) {
         self.push(batch, RecordHeader::new(group, id, kind, flags, &[]), &[]);
+    }
+
+    /// Adds a record that is not an entry. `batch` must have room for it.
+    pub fn push_record(
+        &mut self,
+        batch: &mut [u8],
+        group: GroupId,
+        id: LogId,
+        kind: RecordKind,
+        data: &[u8],
+    ) {
+        self.push(batch, RecordHeader::new(group, id, kind, 0, data), data);
     }
 
     fn push(&mut self, batch: &mut [u8], header: RecordHeader, data: &[u8]) {

@@ -187,7 +187,8 @@ impl Segments {
                 return None;
             }
             // SAFETY: a segment file keeps its length for ever, and a reader only looks at places
-            // of the durable prefix, which no write of ours touches again. The folder is locked
+            // of the durable prefix, which no write of ours touches again before the segment is
+            // freed and its map dropped; nobody holds on to a map. The folder is locked
             // against other writers; damage from outside shows in the checksums, which are taken
             // of a copy.
             let map = unsafe { Mmap::map(&file) }.ok()?;
@@ -196,6 +197,13 @@ impl Segments {
             self.maps[slot] = Some(map);
         }
         self.maps[slot].as_deref()
+    }
+
+    /// A segment was freed: its slot and its file will serve others.
+    pub(crate) fn forget(&mut self, slot: u16) {
+        if let Some(map) = self.maps.get_mut(usize::from(slot)) {
+            *map = None;
+        }
     }
 
     /// `len` bytes from `offset` on, from the device itself.

@@ -181,6 +181,28 @@ pub enum OpenError {
         /// The index found.
         found: Index,
     },
+    /// An entry that a checkpoint counts is in none of the segments. State unchanged.
+    #[error(
+        "index {index} of group {group} is nowhere though the newest checkpoint counts it: \
+         acknowledged data is lost; restore the folder or remove this node's data and let it \
+         re-replicate"
+    )]
+    LostEntry {
+        /// The group.
+        group: GroupId,
+        /// The index.
+        index: Index,
+    },
+    /// A checkpoint that was durable is not there or contradicts itself. State unchanged.
+    #[error(
+        "the checkpoint that begins in segment {segment} is not whole though it had been durable: \
+         acknowledged data may be lost; restore the folder or remove this node's data and let it \
+         re-replicate"
+    )]
+    Checkpoint {
+        /// The segment.
+        segment: SegmentId,
+    },
     /// The log has as many segments as the index can name. State unchanged.
     #[error(
         "the log has {segments} segments, more than this program can index; use larger segments"

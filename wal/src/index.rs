@@ -7,14 +7,16 @@ use std::hash::{BuildHasherDefault, Hasher};
 use raft_core::{GroupId, Index};
 
 use crate::batch::records;
-use crate::op::NUMBER_END;
+use crate::op::{Mark, NUMBER_END};
 use crate::record::{GroupState, PURGE_RESTART, RecordHeader, RecordKind};
+use crate::relocate::Relocation;
 
 mod group;
 mod usage;
 
 use group::Appended;
 pub use group::GroupLog;
+pub(crate) use group::Restored;
 pub use usage::Live;
 use usage::Usage;
 
@@ -27,7 +29,7 @@ const LEN_UNKNOWN: u32 = 0xFF_FFFF;
 pub struct Place(u64);
 
 impl Place {
-    fn new(slot: u16, offset: u64, data_len: u32) -> Self {
+    pub(crate) fn new(slot: u16, offset: u64, data_len: u32) -> Self {
         debug_assert!(offset % 8 == 0 && offset / 8 < 1 << 24, "a segment has at most 128 MiB");
         Self(u64::from(slot) << 48 | (offset / 8) << 24 | u64::from(data_len.min(LEN_UNKNOWN)))
     }
@@ -51,7 +53,12 @@ impl Place {
         if len == LEN_UNKNOWN { None } else { Some(len) }
     }
 
-    const fn data_len_min(self) -> u32 {
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Length of the data, in bytes, or 16 MiB when it is not less.
+    pub(crate) const fn data_len_min(self) -> u32 {
         (self.0 & 0xFF_FFFF) as u32
     }
 }
@@ -69,6 +76,13 @@ pub enum Misfit {
         expected: Index,
         /// The index found.
         found: Index,
+    },
+    /// A checkpoint counts an entry that is nowhere.
+    Lost {
+        /// The group.
+        group: GroupId,
+        /// The index.
+        index: Index,
     },
     /// A kind of record, or of entry, that this version does not know.
     Unknown {
@@ -105,6 +119,8 @@ impl Hasher for IdHasher {
 pub struct LogIndex {
     groups: HashMap<GroupId, GroupLog, BuildHasherDefault<IdHasher>>,
     usage: Usage,
+    /// Groups that came to be, while somebody wants to know.
+    born: Option<Vec<GroupId>>,
 }
 
 impl LogIndex {
@@ -123,6 +139,12 @@ impl LogIndex {
     #[must_use]
     pub fn live(&self, slot: u16) -> Live {
         self.usage.of(slot)
+    }
+
+    /// What of all segments is alive.
+    #[must_use]
+    pub fn live_total(&self) -> Live {
+        self.usage.total()
     }
 
     /// Memory the index takes, in bytes.
@@ -148,8 +170,55 @@ impl LogIndex {
 
     /// Says how far a group has been appended.
     pub fn set_appended(&mut self, group: GroupId, first: Index, next: Index) {
+        if let (None, Some(born)) = (self.groups.get(&group), &mut self.born) {
+            born.push(group);
+        }
         let log = self.groups.entry(group).or_default();
         log.appended = Appended { first, next, gone: false };
+    }
+
+    /// All groups there are; from now on [`LogIndex::born`] tells of new ones.
+    pub(crate) fn watch(&mut self) -> Vec<GroupId> {
+        self.born = Some(Vec::new());
+        self.groups.keys().copied().collect()
+    }
+
+    /// A group that came to be since [`LogIndex::watch`] and was not told of yet.
+    pub(crate) fn born(&mut self) -> Option<GroupId> {
+        self.born.as_mut()?.pop()
+    }
+
+    /// Nobody wants to know of new groups any more.
+    pub(crate) fn unwatch(&mut self) {
+        self.born = None;
+    }
+
+    /// Number of groups.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there is no group.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Says that what was appended up to `mark` replaces entries of a group or deletes it.
+    pub(crate) fn set_changed(&mut self, group: GroupId, mark: Mark) {
+        if let Some(log) = self.groups.get_mut(&group) {
+            log.changed = mark;
+        }
+    }
+
+    /// Whether an entry lies at this place and nothing is appended that changes this, once all up
+    /// to `durable` is applied.
+    pub(crate) fn is_settled(&self, what: &Relocation, durable: Mark) -> bool {
+        self.groups.get(&what.group).is_some_and(|log| {
+            let here = log.place(what.id.index) == Some(what.place);
+            here && log.term(what.id.index) == Some(what.id.term) && log.changed <= durable
+        })
     }
 
     /// Says that the deletion of a group has been appended.
@@ -172,7 +241,7 @@ impl LogIndex {
         Ok(())
     }
 
-    fn apply_record(
+    pub(crate) fn apply_record(
         &mut self,
         offset: usize,
         head: &RecordHeader,
@@ -182,9 +251,22 @@ impl LogIndex {
         let group = GroupId(head.group);
         let unknown = Misfit::Unknown { offset, kind: head.kind };
         let kind = RecordKind::from_u8(head.kind).ok_or(unknown)?;
-        if kind == RecordKind::Delete {
-            self.delete(group);
-            return Ok(());
+        match kind {
+            RecordKind::Delete => {
+                self.delete(group);
+                return Ok(());
+            }
+            // Says again what is there.
+            RecordKind::CheckpointSegments
+            | RecordKind::CheckpointGroup
+            | RecordKind::CheckpointEnd => return Ok(()),
+            RecordKind::RelocEntry => {
+                if let Some(log) = self.groups.get_mut(&group) {
+                    log.relocate(head.id(), place, &mut self.usage);
+                }
+                return Ok(());
+            }
+            RecordKind::Entry | RecordKind::GroupState | RecordKind::Purge => {}
         }
         let hole = |expected, found| Misfit::Hole { offset, group, expected, found };
         let (log, usage) = (self.groups.entry(group).or_default(), &mut self.usage);
@@ -216,20 +298,32 @@ impl LogIndex {
                 }
                 Ok(())
             }
-            RecordKind::Delete => Ok(()),
+            _ => Ok(()),
         }
     }
 
     /// A group that was appended to behind its deletion begins anew, any other is forgotten.
     fn delete(&mut self, group: GroupId) {
         let Some(log) = self.groups.get_mut(&group) else { return };
-        let appended = log.appended;
+        let (appended, changed) = (log.appended, log.changed);
         log.restart(1, 0, &mut self.usage);
         *log = GroupLog::default();
-        log.appended = appended;
+        (log.appended, log.changed) = (appended, changed);
         if appended.gone {
             self.groups.remove(&group);
         }
+    }
+
+    /// Takes in a group as a checkpoint describes it.
+    pub(crate) fn restore(&mut self, group: GroupId, found: &Restored) {
+        let log = GroupLog::restored(found, &mut self.usage);
+        self.groups.insert(group, log);
+    }
+
+    /// Forgets groups of which nothing is known: a checkpoint mentions also those that were just
+    /// about to come to be.
+    pub(crate) fn forget_blank(&mut self) {
+        self.groups.retain(|_, log| !log.is_blank());
     }
 
     /// Takes what is durable as what was appended: the end of recovery.

@@ -26,7 +26,14 @@
 //! # What it is not
 //!
 //! It knows no Raft rules beyond "an entry replaces the suffix it lands on", looks into no entry,
-//! has no clock and no logger, and frees no space: segments only grow in number.
+//! has no clock and no logger, and gives nothing up by itself: its caller purges and deletes.
+//!
+//! # Space
+//!
+//! A segment without a living entry is freed, in any order, when a checkpoint that does not need it
+//! is durable; its file serves again. A checkpoint rides in pieces along with the batches behind a
+//! segment switch, and is written only when it frees something. Of a segment that is mostly dead the
+//! living entries are copied to the end of the log, which kills it.
 //!
 //! # Invariants
 //!
@@ -34,13 +41,15 @@
 //!   are on the medium; the header of a segment counts as the first of its batches.
 //! - **A unit is atomic.** It lies in one batch, and a batch is found whole or not at all.
 //! - **Nothing durable is written again.** A segment is never appended to by a later opening; the
-//!   next segment says where it ends.
+//!   next segment says where it ends. Its file is used again only when nothing durable needs it and
+//!   its header is gone.
 //! - **A failed write is final.** The device's state is unknown then, so nothing more is
 //!   acknowledged.
 //! - **Damage is never taken for a torn tail** once anything later was written.
 
 mod arena;
 pub mod batch;
+mod checkpoint;
 mod config;
 mod disk;
 mod error;
@@ -51,15 +60,17 @@ mod probe;
 mod reader;
 pub mod record;
 pub mod recover;
+pub mod relocate;
 pub mod segment;
 mod spare;
+pub mod table;
 pub mod uring;
 pub mod writer;
 
 pub use arena::Blocks;
 pub use config::{Recovered, RecoveredGroup, WalConfig};
 pub use error::{AppendError, Damage, OpenError, ProbeError, WalError};
-pub use log::WalStats;
+pub use log::{WalSpace, WalStats};
 pub use op::{Mark, SegmentId};
 pub use probe::probe_fsync;
 pub use reader::LogReader;

@@ -1,15 +1,20 @@
 //! A log without its device: the write path and the index together, still pure.
 
+use std::collections::VecDeque;
+
 use raft_core::{Entry, GroupId, HardState, Index, LogId, Term};
 
 use crate::batch::Builder;
-use crate::error::{AppendError, WalError};
+use crate::checkpoint::Checkpoint;
+use crate::error::AppendError;
 use crate::index::LogIndex;
 use crate::op::{Completion, Mark, NUMBER_END, SegmentId, WriteOp};
 use crate::record::{
     BATCH_HEADER_BYTES, GroupState, PURGE_RESTART, RecordKind, record_bytes, unit_bytes,
 };
 use crate::recover::Survey;
+use crate::relocate::Sweep;
+use crate::table::{Freed, Table};
 use crate::writer::{FreshSegment, Setup, Writer};
 
 /// What a log has done since it was opened.
@@ -21,17 +26,41 @@ pub struct WalStats {
     pub bytes: u64,
     /// Entries in them.
     pub entries: u64,
-    /// Segments of the log, those found at opening among them.
+    /// Segments that the log has had, those found at opening among them.
     pub segments: u64,
     /// How often a batch had to wait because the next segment was not ready.
     pub spare_misses: u64,
+    /// Checkpoints completed.
+    pub checkpoints: u64,
+    /// Segments that were freed.
+    pub freed: u64,
+    /// Living entries that were copied out of mostly dead segments.
+    pub relocated: u64,
+}
+
+/// What a log takes now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalSpace {
+    /// Segments of the log, those that are ready and not in use yet among them.
+    pub segments: u64,
+    /// Their length together, in bytes, as if all were as long as new ones.
+    pub bytes: u64,
+    /// Living entries.
+    pub live_entries: u64,
+    /// Bytes of their records.
+    pub live_bytes: u64,
+    /// Memory of the index, in bytes: eight an entry, and some for each group.
+    pub index_bytes: u64,
 }
 
 /// Write path, index and the table of segments.
 pub struct Log {
     writer: Writer,
     index: LogIndex,
-    segments: Vec<SegmentId>,
+    table: Table,
+    checkpoint: Option<Checkpoint>,
+    sweep: Option<Sweep>,
+    freed: VecDeque<Freed>,
     stats: WalStats,
 }
 
@@ -41,9 +70,12 @@ impl Log {
     pub fn new(setup: Setup, survey: Survey) -> Self {
         let segments = survey.segments.len() as u64;
         Self {
-            writer: Writer::new(setup, survey.tail),
+            writer: Writer::new(setup, survey.tail, survey.anchor),
             index: survey.index,
-            segments: survey.segments,
+            table: Table::new(&survey.ends),
+            checkpoint: None,
+            sweep: None,
+            freed: VecDeque::new(),
             stats: WalStats { segments, ..WalStats::default() },
         }
     }
@@ -119,7 +151,9 @@ impl Log {
             return Ok(self.writer.appended());
         }
         self.index.set_deleted(group);
-        Ok(self.mark(group, LogId::default(), RecordKind::Delete))
+        let mark = self.mark(group, LogId::default(), RecordKind::Delete);
+        self.index.set_changed(group, mark);
+        Ok(mark)
     }
 
     fn check_open(&self) -> Result<(), AppendError> {
@@ -145,9 +179,11 @@ impl Log {
         if bytes > bytes_max {
             return Err(AppendError::TooLarge { bytes, bytes_max });
         }
+        let end = self.index.appended(group).1;
+        let replaces = restart.is_some() || entries.first().is_some_and(|head| head.id.index < end);
         self.index.set_appended(group, first, next);
         let state = hard_state.map(|hard| GroupState::new(hard, first, next.prev()));
-        Ok(self.writer.append(bytes, |open, batch| {
+        let mark = self.writer.append(bytes, |open, batch| {
             if let Some(snapshot) = restart {
                 open.push_mark(batch, group, snapshot, RecordKind::Purge, PURGE_RESTART);
             }
@@ -157,7 +193,11 @@ impl Log {
             if let Some(state) = state {
                 open.push_state(batch, group, &state);
             }
-        }))
+        });
+        if replaces {
+            self.index.set_changed(group, mark);
+        }
+        Ok(mark)
     }
 
     fn mark(&mut self, group: GroupId, id: LogId, kind: RecordKind) -> Mark {
@@ -194,11 +234,15 @@ impl Log {
 
     /// The next write, see [`Writer::next_op`].
     pub fn next_op(&mut self) -> Option<WriteOp> {
-        let starved = self.writer.is_starved();
+        self.continue_checkpoint();
+        let (starved, tail) = (self.writer.is_starved(), self.writer.tail());
         let op = self.writer.next_op();
         self.stats.spare_misses += u64::from(!starved && self.writer.is_starved());
-        if op.is_some_and(|op| op.offset == 0) {
+        if let Some(op) = op.filter(|op| op.offset == 0) {
             self.stats.segments += 1;
+            self.table.seal(&tail);
+            self.begin_checkpoint(op.segment);
+            self.begin_sweep();
         }
         op
     }
@@ -216,27 +260,32 @@ impl Log {
                 applied.is_ok(),
                 "Log Continuity: what was appended follows the log: {applied:?}"
             );
-            self.writer.arena_mut().release(batch.span, batch.slot, batch.offset);
+            self.writer.arena_mut().release(batch.span, batch.segment, batch.offset);
         }
+        self.end_checkpoint();
     }
 
     /// Offers a zero-filled file as the next segment but those offered before.
     pub fn offer(&mut self, id: SegmentId, salt: u64, created: u64) {
-        match u16::try_from(self.segments.len()) {
-            Ok(slot) => {
-                self.segments.push(id);
-                self.writer.offer(FreshSegment { id, slot, salt, created });
-            }
-            Err(_) => {
-                self.writer.poison(WalError::TooManySegments { segments: self.segments.len() });
-            }
+        self.offer_file(id, salt, created, false);
+    }
+
+    /// As [`Log::offer`], of a file that had held a segment which was freed. Its salt must be new.
+    pub fn offer_recycled(&mut self, id: SegmentId, salt: u64, created: u64) {
+        self.offer_file(id, salt, created, true);
+    }
+
+    fn offer_file(&mut self, id: SegmentId, salt: u64, created: u64, recycled: bool) {
+        match self.table.add(id) {
+            Ok(slot) => self.writer.offer(FreshSegment { id, slot, salt, created, recycled }),
+            Err(error) => self.writer.poison(error),
         }
     }
 
     /// The file of a slot.
     #[must_use]
     pub fn segment(&self, slot: u16) -> Option<SegmentId> {
-        self.segments.get(usize::from(slot)).copied()
+        self.table.segment(slot)
     }
 
     /// The durable entries.
@@ -263,3 +312,5 @@ impl Log {
         self.stats
     }
 }
+
+mod space;

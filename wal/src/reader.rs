@@ -11,7 +11,7 @@ use raft_core::{Entry, GroupId, Index, LogId, StorageError, Term};
 use crate::disk::Segments;
 use crate::index::{GroupLog, Place};
 use crate::log::Log;
-use crate::record::{RECORD_HEADER_BYTES, RecordHeader, RecordKind};
+use crate::record::{RECORD_HEADER_BYTES, RecordHeader};
 
 /// What a log and its readers share.
 pub(crate) struct Shared {
@@ -134,19 +134,23 @@ impl LogReader {
         self.shared.log.borrow().index().group(group).map_or(Index(0), GroupLog::last)
     }
 
-    fn read(
+    /// The entry at a place, from memory or from its file.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] when it is not what was written.
+    pub(crate) fn read(
         &self,
         log: &Log,
         group: GroupId,
         id: LogId,
         place: Place,
     ) -> Result<Entry, StorageError> {
-        if let Some(bytes) = log.writer().arena().cached(place.slot(), place.offset()) {
+        let segment = log.segment(place.slot()).ok_or(StorageError::Corrupt)?;
+        if let Some(bytes) = log.writer().arena().cached(segment, place.offset()) {
             if let Some(entry) = parse(bytes, group, id) {
                 return Ok(entry);
             }
         }
-        let segment = log.segment(place.slot()).ok_or(StorageError::Corrupt)?;
         let mut segments = self.shared.segments.borrow_mut();
         let (slot, offset) = (place.slot(), place.offset());
         if let Some(entry) = segments
@@ -179,7 +183,7 @@ fn check(entries: &GroupLog, index: Index) -> Result<(), StorageError> {
 /// copy: a map may change between two looks.
 fn parse(bytes: &[u8], group: GroupId, id: LogId) -> Option<Entry> {
     let head = RecordHeader::read(bytes).filter(RecordHeader::is_intact)?;
-    let ours = head.kind == RecordKind::Entry as u8 && head.group == group.0 && head.id() == id;
+    let ours = head.is_entry() && head.group == group.0 && head.id() == id;
     let data = bytes.get(RECORD_HEADER_BYTES..)?.get(..head.data_len as usize).filter(|_| ours)?;
     let data = Bytes::copy_from_slice(data);
     if head.holds(&data) { Some(Entry { id, kind: head.entry_kind()?, data }) } else { None }

@@ -20,14 +20,16 @@ const _: () = assert!(cfg!(target_endian = "little"), "the format is little-endi
 const _: () = assert!(BATCH_HEADER_BYTES == 64);
 const _: () = assert!(RECORD_HEADER_BYTES == 40);
 const _: () = assert!(size_of::<GroupState>() == 96);
+const _: () = assert!(size_of::<LiveSegment>() == 32);
+const _: () = assert!(size_of::<CheckpointEnd>() == 16);
 
 /// What a batch is for: the values of [`BatchHeader::flags`].
 pub mod flags {
     /// Records of groups.
     pub const NORMAL: u16 = 0;
-    /// Reserved: relocated records.
+    /// Reserved.
     pub const RELOC: u16 = 1;
-    /// Reserved: a piece of a checkpoint.
+    /// Reserved.
     pub const CKPT: u16 = 2;
     /// No records; its `durable_seq` proves that everything before it was durable.
     pub const BEACON: u16 = 4;
@@ -112,6 +114,15 @@ pub enum RecordKind {
     Purge = 3,
     /// A group and all it had is gone.
     Delete = 5,
+    /// A copy of an entry that lives: it has only changed its place.
+    RelocEntry = 6,
+    /// A piece of the list of live segments of a checkpoint: [`LiveSegment`] after
+    /// [`LiveSegment`].
+    CheckpointSegments = 7,
+    /// A group in a checkpoint: its [`GroupState`].
+    CheckpointGroup = 8,
+    /// The end of a checkpoint: a [`CheckpointEnd`].
+    CheckpointEnd = 9,
 }
 
 /// The flag of a [`RecordKind::Purge`] with which the whole log goes, not only the prefix: what
@@ -127,6 +138,10 @@ impl RecordKind {
             2 => Some(Self::GroupState),
             3 => Some(Self::Purge),
             5 => Some(Self::Delete),
+            6 => Some(Self::RelocEntry),
+            7 => Some(Self::CheckpointSegments),
+            8 => Some(Self::CheckpointGroup),
+            9 => Some(Self::CheckpointEnd),
             _ => None,
         }
     }
@@ -136,17 +151,21 @@ impl RecordKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct RecordHeader {
-    /// The group.
+    /// The group; of the list and the end of a checkpoint its number.
     pub group: u64,
-    /// The index of the entry, or the last one that is purged; else zero.
+    /// The index of the entry, or the last one that is purged. In the list and the end of a
+    /// checkpoint the segment from which on the log is complete, in a group of one the batch up
+    /// to which its state holds. Else zero.
     pub index: u64,
-    /// The term of the entry, or of the snapshot a log begins behind; else zero.
+    /// The term of the entry, or of the snapshot a log begins behind. In the list and the end of a
+    /// checkpoint the batch up to which it holds, in a group of one the number of the checkpoint.
+    /// Else zero.
     pub term: u64,
     /// Length of the data, without padding.
     pub data_len: u32,
     /// A [`RecordKind`].
     pub kind: u8,
-    /// For an entry its [`EntryKind`], for a purge zero or [`PURGE_RESTART`], else zero.
+    /// For an entry and a copy of one its [`EntryKind`], for a purge zero or [`PURGE_RESTART`], else zero.
     pub flags: u8,
     /// Zero.
     pub zero: u16,
@@ -197,6 +216,12 @@ impl RecordHeader {
         LogId::new(Term(self.term), Index(self.index))
     }
 
+    /// Whether this is an entry, the first or a later copy of it.
+    #[must_use]
+    pub const fn is_entry(&self) -> bool {
+        self.kind == RecordKind::Entry as u8 || self.kind == RecordKind::RelocEntry as u8
+    }
+
     /// What the entry is for, if this version knows it.
     #[must_use]
     pub const fn entry_kind(&self) -> Option<EntryKind> {
@@ -228,7 +253,7 @@ pub struct GroupState {
     pub first_index: u64,
     /// The last index of the log after the unit this record ends.
     pub last_index: u64,
-    /// Reserved: the term of the entry before `first_index`.
+    /// In a checkpoint the term of the entry before `first_index`, zero when unknown; else zero.
     pub purged_term: u64,
     /// Reserved: the index of the newest snapshot.
     pub snapshot_index: u64,
@@ -267,6 +292,32 @@ impl GroupState {
     pub fn read(data: &[u8]) -> Option<Self> {
         (data.len() == size_of::<Self>()).then(|| bytemuck::pod_read_unaligned(data))
     }
+}
+
+/// A segment that a checkpoint needs, and where it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LiveSegment {
+    /// The number of the segment.
+    pub segment_id: u64,
+    /// Where it ends, in bytes.
+    pub end: u64,
+    /// Its last batch.
+    pub last_seq: u64,
+    /// The chain after that.
+    pub chain: u32,
+    /// Zero.
+    pub zero: u32,
+}
+
+/// What a checkpoint consists of, so that a reader knows when it has all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct CheckpointEnd {
+    /// Segments listed.
+    pub segments: u64,
+    /// Records of groups.
+    pub groups: u64,
 }
 
 /// The room a record with `data_len` bytes of data takes, in bytes.

@@ -25,7 +25,22 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// ever needs a new segment, not even on a full disk.
 pub const RESERVED_BLOCKS: usize = 2;
 
-const _: () = assert!(size_of::<SegmentHeader>() == 128);
+/// The bit of [`SegmentHeader::compat`] of a file that had held another segment: what lies behind
+/// its end may be old batches instead of zeros.
+pub const RECYCLED: u64 = 1;
+
+const _: () = assert!(size_of::<SegmentHeader>() == 144);
+
+/// Where a reader of the log begins: a complete checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The segment from which on the log is complete; of the older ones only those that the
+    /// checkpoint lists are needed.
+    pub from: SegmentId,
+    /// The number of the checkpoint, above those of all before: a batch that was not full when it
+    /// began.
+    pub id: u64,
+}
 
 /// The fields of the first block; the rest of the block is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -41,7 +56,7 @@ pub struct SegmentHeader {
     pub crc: u32,
     /// Features without which the segment cannot be read; none exist yet.
     pub incompat: u64,
-    /// Features a reader may ignore; none exist yet.
+    /// Features a reader may ignore: [`RECYCLED`].
     pub compat: u64,
     /// The store the log belongs to.
     pub store: [u8; 16],
@@ -69,6 +84,11 @@ pub struct SegmentHeader {
     pub reserved: u32,
     /// Unix time in nanoseconds, for people.
     pub created: u64,
+    /// [`Anchor::from`] of the newest checkpoint that was durable before this header; zero when
+    /// there was none.
+    pub checkpoint_from: u64,
+    /// [`Anchor::id`] of it.
+    pub checkpoint_id: u64,
 }
 
 /// What the first block of a file says.
@@ -81,6 +101,13 @@ pub enum Head {
 }
 
 impl SegmentHeader {
+    /// The newest checkpoint that was durable before this header.
+    #[must_use]
+    pub fn anchor(&self) -> Option<Anchor> {
+        let (from, id) = (SegmentId(self.checkpoint_from), self.checkpoint_id);
+        (id != 0).then_some(Anchor { from, id })
+    }
+
     /// Writes the block.
     pub fn encode(mut self, block: &mut [u8; BLOCK_BYTES]) {
         self.crc = 0;
@@ -122,7 +149,9 @@ impl SegmentHeader {
             && header.segment_bytes % BLOCK_BYTES as u64 == 0
             && header.major == FORMAT_MAJOR
             && (1..NUMBER_END).contains(&header.base_seq)
-            && header.epoch < NUMBER_END;
+            && header.epoch < NUMBER_END
+            && header.checkpoint_from < header.segment_id
+            && (header.checkpoint_from == 0) == (header.checkpoint_id == 0);
         if sound {
             Ok(Head::Valid(header))
         } else {

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,18 +16,24 @@ use std::time::Duration;
 use crate::arena::Blocks;
 use crate::disk::{open_direct, path_of, sync_dir};
 use crate::op::SegmentId;
+use crate::record::BLOCK_BYTES;
 
 /// How long to wait after a segment could not be made.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// How many freed files wait for their next use.
+const RECYCLE_MAX: usize = 2;
+
 /// How much is written at once, in bytes.
 const FILL_BYTES: usize = 1 << 20;
 
-/// A zero-filled segment file, durable under its final name.
+/// A segment file without a header, durable under its final name.
 pub(crate) struct Spare {
     pub(crate) id: SegmentId,
     pub(crate) file: File,
     pub(crate) salt: u64,
+    /// Whether it had held another segment; else it is zero.
+    pub(crate) recycled: bool,
 }
 
 /// What to do to get a segment.
@@ -37,6 +43,13 @@ pub(crate) enum Order {
     Make(SegmentId),
     /// Take a file that an earlier process made and never used.
     Adopt(SegmentId),
+    /// Take the file of a segment that was freed.
+    Recycle {
+        /// The number of the segment that was freed.
+        old: SegmentId,
+        /// The number of the new one.
+        new: SegmentId,
+    },
     /// Remove a file that is not part of the log.
     Remove(SegmentId),
 }
@@ -51,6 +64,7 @@ pub(crate) struct Spares {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     adopt: VecDeque<SegmentId>,
+    recycle: VecDeque<SegmentId>,
     next: SegmentId,
     ordered: usize,
 }
@@ -74,8 +88,8 @@ impl Spares {
             // The thread lives as long as this value, so the channel is open.
             let _ = orders.send(Order::Remove(segment));
         }
-        let (orders, thread) = (Some(orders), Some(thread));
-        Ok(Self { orders, results, stop, thread, adopt, next, ordered: 0 })
+        let (orders, thread, recycle) = (Some(orders), Some(thread), VecDeque::new());
+        Ok(Self { orders, results, stop, thread, adopt, recycle, next, ordered: 0 })
     }
 
     /// Segments ordered and not delivered yet.
@@ -88,13 +102,25 @@ impl Spares {
         let order = match self.adopt.pop_front() {
             Some(segment) => Order::Adopt(segment),
             None => {
-                let segment = self.next;
-                self.next = SegmentId(segment.0 + 1);
-                Order::Make(segment)
+                let new = self.next;
+                self.next = SegmentId(new.0 + 1);
+                let old = self.recycle.pop_front();
+                old.map_or(Order::Make(new), |old| Order::Recycle { old, new })
             }
         };
         if self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok()) {
             self.ordered += 1;
+        }
+    }
+
+    /// Takes the file of a segment that was freed: to serve again, if that is wanted, else to be
+    /// removed.
+    pub(crate) fn take_back(&mut self, segment: SegmentId, reusable: bool) {
+        if reusable && self.recycle.len() < RECYCLE_MAX {
+            self.recycle.push_back(segment);
+        } else if let Some(orders) = &self.orders {
+            // The thread lives as long as this value, so the channel is open.
+            let _ = orders.send(Order::Remove(segment));
         }
     }
 
@@ -183,25 +209,59 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
                 return sync_dir(&dir).map(|()| None);
             }
             Order::Adopt(segment) => segment,
-            Order::Make(segment) => {
-                let path = path_of(&dir, segment);
-                if let Err(error) = fill(&path, segment_bytes, stop) {
-                    // Half a file is worth nothing and takes space.
-                    let _ = fs::remove_file(&path);
-                    return Err(error);
+            Order::Recycle { old, new } => {
+                if recycle(&dir, old, new, segment_bytes).is_ok() {
+                    return spare(&dir, new, true).map(Some);
                 }
-                sync_dir(&dir)?;
+                // Whatever is wrong with it, a new file is as good.
+                let _ = fs::remove_file(path_of(&dir, old));
+                make(&dir, new, segment_bytes, stop)?;
+                new
+            }
+            Order::Make(segment) => {
+                make(&dir, segment, segment_bytes, stop)?;
                 segment
             }
         };
-        let file = open_direct(&path_of(&dir, id))?;
-        Ok(Some(Spare { id, file, salt: random()? }))
+        spare(&dir, id, false).map(Some)
     })
+}
+
+fn spare(dir: &Path, id: SegmentId, recycled: bool) -> io::Result<Spare> {
+    let file = open_direct(&path_of(dir, id))?;
+    Ok(Spare { id, file, salt: random()?, recycled })
+}
+
+/// Makes a new file.
+fn make(dir: &Path, segment: SegmentId, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+    let path = path_of(dir, segment);
+    if let Err(error) = fill(&path, bytes, stop) {
+        // Half a file is worth nothing and takes space.
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
+    sync_dir(dir)
+}
+
+/// Turns the file of a segment that was freed into one that has no header, and only then gives it
+/// its new name: under neither name can it be taken for a segment in use.
+fn recycle(dir: &Path, old: SegmentId, new: SegmentId, bytes: u64) -> io::Result<()> {
+    let (from, to) = (path_of(dir, old), path_of(dir, new));
+    let file = open_direct(&from)?;
+    if file.metadata()?.len() != bytes {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    file.write_all_at(Blocks::zeroed(BLOCK_BYTES).bytes(), 0)?;
+    // Pages that a reader of the old segment has left in memory.
+    // SAFETY: the descriptor is open for the whole call, which touches no memory of ours.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    fs::rename(from, to)?;
+    sync_dir(dir)
 }
 
 /// Writes a file of zeros: real blocks, so that a later write changes no metadata of the file
 /// system.
-fn fill(path: &std::path::Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+fn fill(path: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
     let file = options.open(path)?;

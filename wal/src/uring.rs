@@ -14,10 +14,11 @@ use raft_core::{Entry, GroupId, HardState, Index, LogId};
 use crate::config::{Recovered, RecoveredGroup, WalConfig};
 use crate::disk::{self, Folder, Segments};
 use crate::error::{AppendError, OpenError, WalError};
-use crate::log::{Log, WalStats};
+use crate::log::{Log, WalSpace, WalStats};
 use crate::op::{Completion, Mark, OpId, SegmentId, WriteOp};
 use crate::reader::{LogReader, Shared};
 use crate::recover::{Survey, recover};
+use crate::relocate::Relocation;
 use crate::spare::{Spare, Spares, Workshop, workshop};
 use crate::writer::Setup;
 
@@ -60,6 +61,8 @@ pub struct Wal {
     now: Option<Instant>,
     beacon_at: Option<Instant>,
     poisoned: Option<WalError>,
+    /// What is being copied; empty between turns.
+    relocations: Vec<Relocation>,
     _lock: File,
 }
 
@@ -114,6 +117,7 @@ impl Wal {
             now: None,
             beacon_at: None,
             poisoned: None,
+            relocations: Vec::new(),
             _lock: lock,
         };
         wal.spares.order();
@@ -206,6 +210,7 @@ impl Wal {
     pub fn submit(&mut self, now: Instant, sq: &mut SubmissionQueue<'_>) -> usize {
         self.now = Some(now);
         self.stock();
+        self.relocate();
         let mut pushed = 0;
         let shared = Rc::clone(&self.shared);
         let mut log = shared.log.borrow_mut();
@@ -250,6 +255,22 @@ impl Wal {
         Some(write.offset(op.offset).build().user_data(user_data))
     }
 
+    /// Copies living entries out of mostly dead segments, some at a time.
+    fn relocate(&mut self) {
+        let mut log = self.shared.log.borrow_mut();
+        if !log.is_relocating() {
+            return;
+        }
+        log.relocations(&mut self.relocations);
+        let reader = LogReader::new(Rc::clone(&self.shared));
+        for what in self.relocations.drain(..) {
+            // A damaged one stays where it is, and with it the segment: whoever reads it is told.
+            if let Ok(entry) = reader.read(&log, what.group, what.id, what.place) {
+                log.relocate(&what, &entry);
+            }
+        }
+    }
+
     /// Orders segments ahead of need and takes those that are ready.
     fn stock(&mut self) {
         while let Some(result) = self.spares.poll() {
@@ -258,7 +279,13 @@ impl Wal {
                 Err(error) => self.no_spare = Some(error.raw_os_error().unwrap_or(libc::EIO)),
             }
         }
-        let log = self.shared.log.borrow();
+        let mut log = self.shared.log.borrow_mut();
+        while let Some(freed) = log.take_freed() {
+            // Nothing may look at the file under its old name any more.
+            self.shared.segments.borrow_mut().forget(freed.slot);
+            self.files.retain(|(segment, _)| *segment != freed.segment);
+            self.spares.take_back(freed.segment, freed.reusable);
+        }
         let writer = log.writer();
         // One is enough until the log is written to; then one in reserve and one in the making.
         let target = if writer.has_segment() { 2 } else { 1 };
@@ -273,7 +300,12 @@ impl Wal {
     fn take_spare(&mut self, spare: Spare) {
         self.no_spare = None;
         let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_nanos() as u64);
-        self.shared.log.borrow_mut().offer(spare.id, spare.salt, created);
+        let mut log = self.shared.log.borrow_mut();
+        if spare.recycled {
+            log.offer_recycled(spare.id, spare.salt, created);
+        } else {
+            log.offer(spare.id, spare.salt, created);
+        }
         self.files.push_back((spare.id, spare.file));
     }
 
@@ -299,6 +331,10 @@ impl Wal {
         if writer.poisoned().is_some() {
             return None;
         }
+        if log.is_relocating() && writer.is_idle() {
+            // The next look may find nothing to write, so no completion would ask for another.
+            return self.now;
+        }
         if writer.is_starved() {
             return self.now.map(|now| now + SPARE_POLL);
         }
@@ -313,7 +349,9 @@ impl Wal {
         if writer.poisoned().is_some() {
             return writer.in_flight() > 0;
         }
-        !writer.is_idle() || writer.is_closing() && !writer.is_closed()
+        !writer.is_idle()
+            || (log.is_checkpointing() || log.is_relocating()) && !writer.is_closing()
+            || writer.is_closing() && !writer.is_closed()
     }
 
     /// Submissions whose completions have not arrived.
@@ -350,6 +388,12 @@ impl Wal {
     #[must_use]
     pub fn reader(&self) -> LogReader {
         LogReader::new(Rc::clone(&self.shared))
+    }
+
+    /// What the log takes now. Looks at every group and segment: not for every turn.
+    #[must_use]
+    pub fn space(&self) -> WalSpace {
+        self.shared.log.borrow().space()
     }
 
     /// What was done since the log was opened.

@@ -8,7 +8,9 @@ use crate::batch::{Builder, Expected};
 use crate::error::WalError;
 use crate::op::{Completion, Mark, OpId, Origin, SegmentId, Span, WriteOp};
 use crate::record::{BLOCK_BYTES, flags, whole_blocks};
-use crate::segment::{FORMAT_MAJOR, FORMAT_MINOR, RESERVED_BLOCKS, SEGMENT_MAGIC, SegmentHeader};
+use crate::segment::{
+    Anchor, FORMAT_MAJOR, FORMAT_MINOR, RECYCLED, RESERVED_BLOCKS, SEGMENT_MAGIC, SegmentHeader,
+};
 
 /// While a batch is in flight the next one waits for this many bytes: that is the group commit.
 pub const PENDING_BYTES_MIN: usize = 64 << 10;
@@ -57,7 +59,7 @@ pub struct Tail {
     pub batch_seq: u64,
 }
 
-/// A zero-filled file, ready to become a segment.
+/// A file that is ready to become a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreshSegment {
     /// Its number, above those of all segments before.
@@ -68,11 +70,15 @@ pub struct FreshSegment {
     pub salt: u64,
     /// Unix time in nanoseconds.
     pub created: u64,
+    /// Whether it had held another segment; else it is zero.
+    pub recycled: bool,
 }
 
 /// A batch that is durable, as is everything before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Durable {
+    /// Its segment.
+    pub segment: SegmentId,
     /// The slot of its segment.
     pub slot: u16,
     /// Where it starts, in bytes.
@@ -127,6 +133,8 @@ pub struct Writer {
     current: Option<Current>,
     fresh: VecDeque<FreshSegment>,
     tail: Tail,
+    /// The newest durable checkpoint.
+    anchor: Option<Anchor>,
     durable_seq: u64,
     appended: Mark,
     next_op: u64,
@@ -139,9 +147,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer that continues at `tail`, in a segment still to be offered.
+    /// A writer that continues at `tail`, in a segment still to be offered, which names this
+    /// checkpoint.
     #[must_use]
-    pub fn new(mut setup: Setup, tail: Tail) -> Self {
+    pub fn new(mut setup: Setup, tail: Tail, anchor: Option<Anchor>) -> Self {
         // A batch that fits into no segment would never be written.
         setup.batch_bytes_max = setup.batch_bytes_max.min(setup.batch_room());
         let slab = setup.batch_bytes_max;
@@ -157,6 +166,7 @@ impl Writer {
             current: None,
             fresh: VecDeque::new(),
             tail,
+            anchor,
             durable_seq: tail.batch_seq,
             appended: Mark(tail.batch_seq),
             next_op: 0,
@@ -236,6 +246,7 @@ impl Writer {
         let batch = self.arena.bytes_mut(full.span);
         let chain = full.builder.seal(batch, expected, self.durable_seq, full.flags);
         let durable = Durable {
+            segment: current.segment.id,
             slot: current.segment.slot,
             offset: current.end,
             span: full.span,
@@ -266,7 +277,7 @@ impl Writer {
             minor: FORMAT_MINOR,
             crc: 0,
             incompat: 0,
-            compat: 0,
+            compat: if segment.recycled { RECYCLED } else { 0 },
             store: self.setup.store.to_le_bytes(),
             core: self.setup.core,
             block_bytes: BLOCK_BYTES as u32,
@@ -280,6 +291,8 @@ impl Writer {
             prev_chain: self.tail.chain,
             reserved: 0,
             created: segment.created,
+            checkpoint_from: self.anchor.map_or(0, |anchor| anchor.from.0),
+            checkpoint_id: self.anchor.map_or(0, |anchor| anchor.id),
         };
         if let Some(block) = self.header.bytes_mut().first_chunk_mut() {
             header.encode(block);
@@ -344,7 +357,7 @@ impl Writer {
         None
     }
 
-    /// Offers a zero-filled segment. Segments are used in the order they are offered.
+    /// Offers the file of a segment. Segments are used in the order they are offered.
     pub fn offer(&mut self, segment: FreshSegment) {
         self.fresh.push_back(segment);
     }

@@ -1,9 +1,10 @@
 //! The bytes of the format, written out. A change here is a change of the format: see `FORMAT.md`.
 
+use bytemuck::bytes_of;
 use raft_core::{ConfState, Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
 use wal::batch::{Builder, Expected, records, verify};
 use wal::op::SegmentId;
-use wal::record::{GroupState, PURGE_RESTART, RecordKind, flags};
+use wal::record::{CheckpointEnd, GroupState, LiveSegment, PURGE_RESTART, RecordKind, flags};
 use wal::segment::{FORMAT_MAJOR, FORMAT_MINOR, Head, SEGMENT_MAGIC, SegmentHeader};
 
 fn hex(bytes: &[u8]) -> String {
@@ -32,6 +33,8 @@ fn header() -> SegmentHeader {
         prev_chain: 0xAABB_CCDD,
         reserved: 0,
         created: 0x15,
+        checkpoint_from: 0x0C,
+        checkpoint_id: 0x0D,
     }
 }
 
@@ -39,8 +42,8 @@ fn header() -> SegmentHeader {
 fn the_segment_header_is_as_documented() {
     let mut block = [0xFF; 4096];
     header().encode(&mut block);
-    assert_eq!(hex(&block[..128]), SEGMENT);
-    assert!(block[128..].iter().all(|&byte| byte == 0));
+    assert_eq!(hex(&block[..144]), SEGMENT);
+    assert!(block[144..].iter().all(|&byte| byte == 0));
     let Head::Valid(read) = SegmentHeader::decode(SegmentId(0x11), &block).unwrap() else {
         panic!("the header is valid")
     };
@@ -94,6 +97,33 @@ fn a_purge_a_snapshot_and_a_deletion_are_as_documented() {
 }
 
 #[test]
+fn a_copy_is_as_documented() {
+    let (mut batch, mut builder) = (vec![0xFF; 4096], Builder::default());
+    let id = LogId::new(Term(5), Index(43));
+    let entry = Entry { id, kind: EntryKind::ConfChange, data: b"abc".to_vec().into() };
+    builder.push_copy(&mut batch, GroupId(7), &entry);
+    assert_eq!(hex(&batch[64..builder.used]), COPY);
+}
+
+#[test]
+fn a_checkpoint_is_as_documented() {
+    let (mut batch, mut builder) = (vec![0xFF; 4096], Builder::default());
+    let live = LiveSegment { segment_id: 9, end: 0x5000, last_seq: 0x33, chain: 0x44, zero: 0 };
+    let (number, place) = (GroupId(0x0D), LogId::new(Term(0x77), Index(0x0C)));
+    let list = RecordKind::CheckpointSegments;
+    builder.push_record(&mut batch, number, place, list, bytes_of(&live));
+    let hard = HardState { term: Term(5), vote: None, commit: Index(41) };
+    let state = GroupState { purged_term: 3, ..GroupState::new(hard, Index(30), Index(42)) };
+    let place_of_group = LogId::new(Term(0x0D), Index(0x77));
+    let group = RecordKind::CheckpointGroup;
+    builder.push_record(&mut batch, GroupId(7), place_of_group, group, bytes_of(&state));
+    let end = CheckpointEnd { segments: 1, groups: 1 };
+    let kind = RecordKind::CheckpointEnd;
+    builder.push_record(&mut batch, number, place, kind, bytes_of(&end));
+    assert_eq!(hex(&batch[64..builder.used]), CHECKPOINT);
+}
+
+#[test]
 fn a_beacon_is_as_documented() {
     let expected = Expected { salt: 0x13, epoch: 0x12, batch_seq: 0x15, prev_chain: CHAIN };
     let mut batch = vec![0xFF; 4096];
@@ -119,14 +149,15 @@ fn every_flipped_bit_of_a_batch_is_noticed() {
 }
 
 const SEGMENT: &str = "\
-464c41524557414c0100020006f3477c\n\
+464c41524557414c010002005cc7d069\n\
 00000000000000000000000000000000\n\
 000102030405060708090a0b0c0d0e0f\n\
 03000000001000000000000400000000\n\
 11000000000000001200000000000000\n\
 13131313131313131400000000000000\n\
 10000000000000000020000000000000\n\
-ddccbbaa000000001500000000000000";
+ddccbbaa000000001500000000000000\n\
+0c000000000000000d00000000000000";
 const CHAIN: u32 = 0x5E52_F73A;
 const BATCH: &str = "\
 46574231a06c4df01300000000000000\n\
@@ -161,6 +192,28 @@ const MARKS: &str = "\
 07000000000000000000000000000000\n\
 00000000000000000000000005000000\n\
 909f869c909f869c";
+const CHECKPOINT: &str = "\
+0d000000000000000c00000000000000\n\
+77000000000000002000000007000000\n\
+0dc1bc285ac088580900000000000000\n\
+00500000000000003300000000000000\n\
+44000000000000000700000000000000\n\
+77000000000000000d00000000000000\n\
+60000000080000006f17f6d97d6aaaf1\n\
+05000000000000000000000000000000\n\
+29000000000000001e00000000000000\n\
+2a000000000000000300000000000000\n\
+00000000000000000000000000000000\n\
+00000000000000000000000000000000\n\
+00000000000000000000000000000000\n\
+0d000000000000000c00000000000000\n\
+77000000000000001000000009000000\n\
+b4dccb93b09a1b0e0100000000000000\n\
+0100000000000000";
+const COPY: &str = "\
+07000000000000002b00000000000000\n\
+05000000000000000300000006020000\n\
+f994225bde76f53d6162630000000000";
 const BEACON: &str = "\
 46574231164299441300000000000000\n\
 15000000000000001400000000000000\n\

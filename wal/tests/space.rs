@@ -187,3 +187,31 @@ fn a_stopped_log_takes_none_of_these() {
     let snapshot = LogId::new(Term(1), Index(1));
     assert_eq!(log.wal_mut().restart(G, snapshot, None, &[]), Err(AppendError::Closed));
 }
+
+#[test]
+fn the_index_takes_about_eight_bytes_an_entry() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path());
+    let mut mark = Mark(0);
+    for start in (1..100_000).step_by(1000) {
+        let entries: Vec<Entry> =
+            (start..start + 1000).map(|index| entry(1, 1, index, 8)).collect();
+        mark = log.wal_mut().append(G, None, &entries).unwrap();
+        log.run_until(mark).unwrap();
+    }
+    let look = |log: &Driver, entries: u64| {
+        let space = log.wal().space();
+        assert_eq!((space.live_entries, space.live_bytes), (entries, entries * 48));
+        assert!(space.bytes > space.live_bytes, "{space:?}");
+        space.index_bytes as f64 / entries as f64
+    };
+    let each = look(&log, 100_000);
+    println!("{each:.2} bytes of index an entry");
+    assert!((8.0..9.0).contains(&each), "{each} bytes an entry");
+    log.wal_mut().purge(G, Index(60_000)).unwrap();
+    mark = mark.max(log.wal_mut().append(G, Some(hard(1, 1, 0)), &[]).unwrap());
+    log.run_until(mark).unwrap();
+    assert!((8.0..9.5).contains(&look(&log, 40_000)));
+    drop(log);
+    assert!((8.0..9.5).contains(&look(&open(dir.path()).0, 40_000)));
+}

@@ -1,12 +1,13 @@
 //! The durable log of one group: where its entries lie, in chunks of eight bytes an entry.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use raft_core::{EntryKind, HardState, Index, LogId, Term};
 
 use super::Place;
 use super::usage::Usage;
-use crate::op::NUMBER_END;
+use crate::op::{Mark, NUMBER_END};
+use crate::record::GroupState;
 
 /// Entries of one chunk.
 const CHUNK: usize = 256;
@@ -18,6 +19,16 @@ pub(super) struct Appended {
     pub(super) next: Index,
     /// Nothing was appended, or only what its deletion took away.
     pub(super) gone: bool,
+}
+
+/// What a checkpoint and the records before it say of a group. `places` and `terms` are those of
+/// all its entries.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) state: GroupState,
+    pub(crate) places: Vec<u64>,
+    pub(crate) terms: Vec<u64>,
+    pub(crate) confs: BTreeSet<u64>,
 }
 
 /// The durable log of one group, and how far it has been appended.
@@ -37,6 +48,9 @@ pub struct GroupLog {
     /// The term of the entry before the first; zero when nobody knows.
     purged_term: u64,
     pub(super) appended: Appended,
+    /// The newest append that replaces entries or deletes the group. A purge does no harm to a copy
+    /// behind it: what is below the first index stays there.
+    pub(super) changed: Mark,
 }
 
 impl Default for GroupLog {
@@ -52,11 +66,42 @@ impl Default for GroupLog {
             confs: Vec::new(),
             purged_term: 0,
             appended: Appended { first: Index(1), next: Index(1), gone: true },
+            changed: Mark(0),
         }
     }
 }
 
 impl GroupLog {
+    /// The log that recovery has put together.
+    pub(super) fn restored(found: &Restored, usage: &mut Usage) -> Self {
+        let mut log = Self {
+            hard: found.state.hard_state(),
+            first: found.state.first_index,
+            len: found.places.len(),
+            confs: found.confs.iter().copied().collect(),
+            purged_term: found.state.purged_term,
+            ..Self::default()
+        };
+        log.places = found.places.chunks(CHUNK).map(<[u64]>::to_vec).collect();
+        found.places.iter().for_each(|&place| usage.add(Place(place)));
+        for (index, &term) in (log.first..).zip(&found.terms) {
+            if log.terms.last().is_none_or(|&(_, last)| last != term) {
+                log.terms.push((index, term));
+            }
+        }
+        log
+    }
+
+    /// What a checkpoint says of this log.
+    pub(crate) fn state(&self) -> GroupState {
+        let state = GroupState::new(self.hard, self.first(), self.last());
+        GroupState { purged_term: self.purged_term, ..state }
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        self.state() == Self::default().state()
+    }
+
     /// Term, vote and commit.
     #[must_use]
     pub const fn hard_state(&self) -> HardState {
@@ -180,6 +225,20 @@ impl GroupLog {
         self.terms.truncate(runs);
         let confs = self.confs.partition_point(|&index| index < end);
         self.confs.truncate(confs);
+    }
+
+    /// An entry that is there now lies at another place; any other one is of no interest.
+    pub(super) fn relocate(&mut self, id: LogId, place: Place, usage: &mut Usage) {
+        if self.term(id.index) != Some(id.term) {
+            return;
+        }
+        let i = self.skip + (id.index.0 - self.first) as usize;
+        let slot = self.places.get_mut(i / CHUNK).and_then(|chunk| chunk.get_mut(i % CHUNK));
+        if let Some(slot) = slot {
+            usage.remove(Place(*slot));
+            usage.add(place);
+            *slot = place.0;
+        }
     }
 
     /// Takes what is durable as what was appended.

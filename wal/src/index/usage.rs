@@ -21,6 +21,14 @@ impl Usage {
         self.0.get(usize::from(slot)).copied().unwrap_or_default()
     }
 
+    pub(super) fn total(&self) -> Live {
+        let sum = |sum: Live, live: &Live| Live {
+            entries: sum.entries + live.entries,
+            bytes: sum.bytes + live.bytes,
+        };
+        self.0.iter().fold(Live::default(), sum)
+    }
+
     pub(super) fn add(&mut self, place: Place) {
         let slot = usize::from(place.slot());
         if self.0.len() <= slot {

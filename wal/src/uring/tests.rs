@@ -280,6 +280,78 @@ fn unused_files_are_adopted_and_others_removed() {
     assert_eq!(*orders.lock().unwrap(), expected);
 }
 
+/// Appends to segment after segment and keeps only the newest entry, until three were freed.
+fn churn(wal: &mut Wal, ring: &mut IoUring, from: u64) -> u64 {
+    let (mut index, freed) = (from, wal.stats().freed + 3);
+    while wal.stats().freed < freed {
+        append(wal, index, 40_000);
+        let mark = wal.purge(GroupId(1), Index(index - 1)).unwrap();
+        index += 1;
+        while wal.durable() < mark || wal.shared.log.borrow().is_checkpointing() {
+            submit(wal, ring);
+            match wal.in_flight() {
+                0 => std::thread::sleep(Duration::from_millis(1)),
+                _ => reap(wal, ring, |result| result),
+            }
+        }
+    }
+    index
+}
+
+#[test]
+fn freed_files_serve_again_unless_another_process_wrote_them() {
+    let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+    let orders = Arc::new(Mutex::new(Vec::new()));
+    let open = || {
+        let (seen, mut real) = (Arc::clone(&orders), workshop(dir.path().to_owned(), 64 << 10));
+        let spy = move |order, stop: &_| {
+            seen.lock().unwrap().push(order);
+            real(order, stop)
+        };
+        Wal::open_with(config(&dir), Box::new(spy)).unwrap().0
+    };
+    let recycled = |orders: &[Order]| {
+        let old = |order: &Order| match order {
+            Order::Recycle { old, new } => Some((*old, *new)),
+            _ => None,
+        };
+        orders.iter().filter_map(old).collect::<Vec<_>>()
+    };
+    let mut wal = open();
+    let next = churn(&mut wal, &mut ring, 1);
+    let next = churn(&mut wal, &mut ring, next);
+    drop(wal);
+    let first = std::mem::take(&mut *orders.lock().unwrap());
+    assert!(!recycled(&first).is_empty(), "{first:?}");
+    assert!(recycled(&first).iter().all(|(old, new)| old < new));
+    let mut wal = open();
+    let boundary = wal.shared.log.borrow().writer().tail().segment;
+    let end = churn(&mut wal, &mut ring, next);
+    submit(&mut wal, &mut ring);
+    let start = Instant::now();
+    while !orders.lock().unwrap().contains(&Order::Remove(boundary)) {
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", orders.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(wal);
+    let second = std::mem::take(&mut *orders.lock().unwrap());
+    assert!(recycled(&second).iter().all(|(old, _)| *old > boundary), "{second:?}");
+    assert_eq!(open().reader().last_index(GroupId(1)), Index(end - 1));
+}
+
+#[test]
+fn a_file_that_cannot_serve_again_is_replaced() {
+    let dir = folder();
+    let (old, new) = (SegmentId(3), SegmentId(9));
+    std::fs::write(dir.path().join(old.to_string()), vec![7; 5000]).unwrap();
+    let mut real = workshop(dir.path().to_owned(), 64 << 10);
+    let spare = real(Order::Recycle { old, new }, &AtomicBool::new(false)).unwrap().unwrap();
+    assert!(!spare.recycled && spare.id == new && spare.file.metadata().unwrap().len() == 64 << 10);
+    assert!(!dir.path().join(old.to_string()).exists());
+    let spare = real(Order::Recycle { old: new, new: SegmentId(10) }, &AtomicBool::new(false));
+    assert!(spare.unwrap().unwrap().recycled && !dir.path().join(new.to_string()).exists());
+}
+
 #[test]
 fn the_probe_measures_something() {
     let dir = folder();

@@ -1,9 +1,10 @@
 //! What a writer says about itself.
 
-use super::{Closing, Setup, Writer};
+use super::{Closing, Setup, Tail, Writer};
 use crate::arena::{Arena, Blocks};
 use crate::error::WalError;
 use crate::op::{Mark, Origin, WriteOp};
+use crate::segment::Anchor;
 
 impl Writer {
     /// What does not change.
@@ -33,6 +34,22 @@ impl Writer {
     #[must_use]
     pub const fn durable(&self) -> Mark {
         Mark(self.durable_seq)
+    }
+
+    /// Where the log ends, with what is in flight.
+    #[must_use]
+    pub const fn tail(&self) -> Tail {
+        self.tail
+    }
+
+    /// The batch that the next unit goes to, or the one after.
+    pub(crate) const fn open_seq(&self) -> u64 {
+        self.open_seq
+    }
+
+    /// Says which checkpoint the next segment shall name. It must be durable.
+    pub(crate) const fn set_anchor(&mut self, anchor: Anchor) {
+        self.anchor = Some(anchor);
     }
 
     /// The mark of the newest append.

@@ -3,19 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+mod disk;
+mod model;
 mod world;
 
+use disk::{Disk, Rng};
 use wal::OpenError;
 use wal::record::BatchHeader;
-use world::{Disk, Issued, Rng, SEGMENT_BYTES, World};
+use world::{Issued, SEGMENT_BYTES, Tally, World};
 
-const SEEDS: u64 = 3000;
+/// How many worlds live; `WAL_CRASH_SEEDS` says otherwise.
+fn seeds() -> u64 {
+    let wanted = std::env::var("WAL_CRASH_SEEDS");
+    wanted.map_or(1000, |seeds| seeds.parse().unwrap())
+}
 
 /// Lives a few lives with crashes in between; the state after the last recovery.
 fn live(seed: u64) -> World {
     let mut world = World::new(seed);
-    for _ in 0..1 + world.rng.below(3) {
-        for _ in 0..world.rng.below(120) {
+    for _ in 0..1 + world.rng.below(4) {
+        for _ in 0..world.rng.below(500) {
             world.step();
         }
         world.crash();
@@ -29,10 +36,18 @@ fn live(seed: u64) -> World {
 
 #[test]
 fn a_crash_leaves_the_longest_valid_prefix() {
-    for seed in 0..SEEDS {
-        let result = std::panic::catch_unwind(|| live(seed));
-        assert!(result.is_ok(), "seed {seed}");
+    let mut tally = Tally::default();
+    for seed in 0..seeds() {
+        match std::panic::catch_unwind(|| live(seed)) {
+            Ok(world) => tally.add(world.tally),
+            Err(_) => panic!("seed {seed}"),
+        }
     }
+    println!("{tally:?}");
+    // The worlds do what they are for.
+    assert!(tally.checkpoints > tally.crashes / 4 && tally.freed > tally.checkpoints);
+    assert!(tally.recycled > tally.crashes / 8 && tally.relocated > tally.crashes / 8);
+    assert!(tally.anchored > tally.crashes / 4 && tally.with_gaps > tally.crashes / 8);
 }
 
 /// Damages `len` bytes at `at` so that they differ.
@@ -65,6 +80,15 @@ fn first_behind(issued: &[Issued], at: usize) -> u64 {
     seq.map_or(u64::MAX, |batch: BatchHeader| batch.batch_seq)
 }
 
+/// The batch before a write. That one may lie in a segment which is freed.
+fn last_before(issued: &[Issued], at: usize) -> u64 {
+    let before = issued[..at].iter().rev().find_map(|issued| issued.batch);
+    match first_behind(issued, at) {
+        u64::MAX => before.map_or(0, |batch| batch.batch_seq),
+        next => next - 1,
+    }
+}
+
 fn damaged(world: &mut World, at: usize) -> Disk {
     let op = world.issued[at].op;
     let mut disk = world.disk.clone();
@@ -76,7 +100,7 @@ fn damaged(world: &mut World, at: usize) -> Disk {
 #[test]
 fn damage_of_proven_data_is_never_missed() {
     let (mut tried, mut proven) = (0, 0);
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         let mut world = live(seed ^ 0xDA_4A6E << 32);
         if world.rng.one_in(2) {
             world.settle();
@@ -89,12 +113,11 @@ fn damage_of_proven_data_is_never_missed() {
                 proven += 1;
                 assert!(found.is_err(), "seed {seed}: damage of write {at} was missed");
             } else if let Ok(survey) = found {
-                let before = world.issued[..at].iter().rev().find_map(|issued| issued.batch);
-                assert_eq!(survey.tail.batch_seq, before.map_or(0, |batch| batch.batch_seq));
+                assert_eq!(survey.tail.batch_seq, last_before(&world.issued, at));
             }
         }
     }
-    assert!(proven > tried / 2 && tried > SEEDS, "{proven} of {tried}");
+    assert!(proven > tried / 2 && tried > seeds(), "{proven} of {tried}");
 }
 
 #[test]
