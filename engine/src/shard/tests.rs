@@ -2,6 +2,7 @@
 
 mod cluster;
 mod members;
+mod snapshots;
 
 use super::*;
 use cluster::{Cluster, GROUP, Member};

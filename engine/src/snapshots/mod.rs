@@ -98,6 +98,8 @@ pub enum SnapshotNews {
     NotTaken {
         /// The group.
         group: GroupId,
+        /// Its last index.
+        index: Index,
     },
     /// The next piece for a state machine; `None` after the last one.
     Loaded {

@@ -169,7 +169,7 @@ impl Files {
                     warn(group, &error);
                 }
                 self.folder.discard(group, index, Unfinished::Taking);
-                Some(SnapshotNews::NotTaken { group })
+                Some(SnapshotNews::NotTaken { group, index })
             }
         }
     }
