@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use net::Piece;
 use raft_core::{GroupId, Index, LogId, NodeId, SnapshotMeta};
 
@@ -17,7 +17,9 @@ use super::file::{FileError, FileReader, FileWriter};
 use super::folder::{Folder, Unfinished};
 use super::{Arrived, SnapshotJob, SnapshotNews};
 
-/// How many jobs may wait; a peer that sends what nobody asked for is not listened to beyond.
+/// How many jobs may wait before what peers send is dropped. The shard's own jobs never are: each
+/// waits for the news of the one before, so they are few, and a snapshot without one of its pieces
+/// would be none.
 const QUEUE_JOBS: usize = 256;
 
 /// The way to the worker of a shard. Dropping it ends the worker.
@@ -35,12 +37,14 @@ impl Worker {
         folder: Folder,
         mut report: impl FnMut(Box<SnapshotNews>) -> Option<Box<SnapshotNews>> + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, receiver): (_, Receiver<SnapshotJob>) = bounded(QUEUE_JOBS);
+        let (sender, receiver): (_, Receiver<SnapshotJob>) = unbounded();
         let ended = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&ended);
         let thread = thread::Builder::new().name(name).spawn(move || {
             let mut files = Files::new(folder);
-            for news in receiver.into_iter().flat_map(|job| files.work(job)) {
+            // At the end nobody waits for what is still to be done.
+            let jobs = receiver.into_iter().take_while(|_| !over.load(Ordering::Relaxed));
+            for news in jobs.flat_map(|job| files.work(job)) {
                 let mut left = report(Box::new(news));
                 while let Some(news) = left.take().filter(|_| !over.load(Ordering::Relaxed)) {
                     thread::sleep(Duration::from_millis(1));
@@ -51,9 +55,12 @@ impl Worker {
         Ok(Self { jobs: Some(sender), ended, thread: Some(thread) })
     }
 
-    /// Hands over a job. False if too many wait.
+    /// Hands over a job. False if it is a peer's and too many wait, or if the worker has ended.
     pub(crate) fn send(&self, job: SnapshotJob) -> bool {
-        self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
+        let refused =
+            |jobs: &Sender<_>| matches!(job, SnapshotJob::Keep { .. }) && jobs.len() >= QUEUE_JOBS;
+        let jobs = self.jobs.as_ref().filter(|jobs| !refused(jobs));
+        jobs.is_some_and(|jobs| jobs.send(job).is_ok())
     }
 }
 
@@ -294,3 +301,6 @@ fn verify(file: &mut File, group: GroupId, meta: &SnapshotMeta) -> Result<(), Fi
 fn warn(group: GroupId, error: &dyn std::fmt::Display) {
     tracing::warn!(%group, %error, "work on a snapshot has failed");
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,16 @@ fn late_news_of_one_snapshot_do_not_end_another() {
     assert_eq!(world.kept, [taken]);
     assert_eq!(world.compacted, [], "there is none before it");
 }
+
+#[test]
+fn the_pieces_of_a_leader_that_was_deposed_are_not_wanted() {
+    let mut cluster = Cluster::led();
+    assert!(!cluster.members[1].shard.is_over(GROUP, Term(1)));
+    cluster.cut_off = Some(0);
+    cluster.pass(250);
+    assert!(cluster.leader().is_some_and(|leader| leader != 0));
+    let term = cluster.members[1].shard.raft.status(GROUP).unwrap().hard.term;
+    assert!(cluster.members[1].shard.is_over(GROUP, Term(1)));
+    assert!(!cluster.members[1].shard.is_over(GROUP, term));
+    assert!(!cluster.members[1].shard.is_over(GroupId(99), Term(1)), "nothing is known of it");
+}

@@ -1,0 +1,81 @@
+//! The worker's promises: no job of the shard is lost, and no bad piece ends it.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use raft_core::{ConfState, Term};
+
+use super::*;
+
+const GROUP: GroupId = GroupId(1);
+
+fn meta(index: u64) -> SnapshotMeta {
+    let conf = ConfState::of_voters([1, 2, 3].map(NodeId));
+    SnapshotMeta { last: LogId::new(Term(1), Index(index)), conf }
+}
+
+fn files() -> (tempfile::TempDir, Files) {
+    let temp = tempfile::tempdir().unwrap();
+    let files = Files::new(Folder::open(temp.path().to_owned()).unwrap());
+    (temp, files)
+}
+
+#[test]
+fn a_flood_of_pieces_from_peers_takes_no_job_of_the_shard() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = Folder::open(temp.path().to_owned()).unwrap();
+    let (news, heard) = mpsc::channel();
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&open);
+    let worker = Worker::start("snap".into(), folder.clone(), move |what| {
+        if !gate.load(Ordering::Relaxed) {
+            return Some(what);
+        }
+        news.send(*what).unwrap();
+        None
+    })
+    .unwrap();
+    let keep = || {
+        let (snapshot, data) = (meta(9), vec![0; 10].into());
+        let piece =
+            Piece { group: GROUP, term: Term(1), snapshot, file_bytes: 100, offset: 0, data };
+        SnapshotJob::Keep { from: NodeId(2), piece }
+    };
+    let taken = (0..2 * QUEUE_JOBS).filter(|_| worker.send(keep())).count();
+    assert!((QUEUE_JOBS..=QUEUE_JOBS + 1).contains(&taken), "{taken} pieces wait");
+    assert!(worker.send(SnapshotJob::Begin { group: GROUP, meta: meta(7) }));
+    assert!(worker.send(SnapshotJob::Piece(b"one".to_vec())));
+    assert!(worker.send(SnapshotJob::Piece(b"two".to_vec())));
+    assert!(worker.send(SnapshotJob::End));
+    open.store(true, Ordering::Relaxed);
+    loop {
+        match heard.recv_timeout(Duration::from_secs(10)).unwrap() {
+            SnapshotNews::Taken { meta: taken, .. } => break assert_eq!(taken, meta(7)),
+            SnapshotNews::NotTaken { .. } => panic!("it could be written"),
+            _ => {}
+        }
+    }
+    let mut reader = folder.read(GROUP, Index(7)).unwrap();
+    let mut pieces = Vec::new();
+    let mut piece = Vec::new();
+    while reader.next(&mut piece).unwrap() {
+        pieces.push(piece.clone());
+    }
+    assert_eq!(pieces, [b"one", b"two"]);
+}
+
+#[test]
+fn a_piece_that_is_too_large_fails_its_snapshot_and_nothing_else() {
+    let (_temp, mut files) = files();
+    for (index, bytes) in [(7, super::super::file::PIECE_BYTES_MAX + 1), (8, 10)] {
+        files.work(SnapshotJob::Begin { group: GROUP, meta: meta(index) });
+        files.work(SnapshotJob::Piece(vec![0; bytes]));
+        let news = files.work(SnapshotJob::End);
+        match (index, &news[..]) {
+            (7, [SnapshotNews::NotTaken { index: Index(7), .. }]) => {}
+            (8, [SnapshotNews::Taken { .. }]) => {}
+            _ => panic!("{news:?}"),
+        }
+    }
+}
