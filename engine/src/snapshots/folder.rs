@@ -8,8 +8,8 @@
 //! | `<group>-<index>.damaged` | one that could not be read; for people to look at |
 //!
 //! A snapshot is written aside, flushed, renamed and its name flushed: one that has its name is
-//! whole. The two newest of a group are kept, and what is newer than the last one taken: the log goes
-//! back to the older one, so that damage to the newest costs time and no data.
+//! whole. The two newest of a group are kept, and what is newer than the last one taken: the log
+//! goes back to the older one, so that damage to the newest costs time and no data.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -88,7 +88,7 @@ impl Folder {
         file.sync_all()?;
         fs::rename(self.unfinished(group, index, kind), self.named(group, index))?;
         self.sync()?;
-        // Newer ones do not count: they arrived and were not installed, or are of no use at present.
+        // Newer ones do not count: they arrived and were not installed, or are of no use now.
         let all = self.list()?.remove(&group).unwrap_or_default();
         for old in all.into_iter().filter(|i| *i <= index).skip(KEPT) {
             fs::remove_file(self.named(group, old))?;

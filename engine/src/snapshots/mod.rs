@@ -161,9 +161,9 @@ pub struct Arrived {
 }
 
 /// A state machine as the newest readable snapshot of its group says, and what that stands for.
-/// `known` are the snapshots there are, newest first. For one that is of no use the log goes back to
-/// the one before it. It is set aside if it is damaged; one that cannot be read just now, or by this
-/// version, or with these settings, may yet be the only way to the state, and keeps its name.
+/// `known` are the snapshots there are, newest first. For one that is of no use the log goes back
+/// to the one before it. It is set aside if it is damaged; one that cannot be read just now, or by
+/// this version, or with these settings, may yet be the only way to the state: it keeps its name.
 pub(crate) fn restore(
     folder: &Folder,
     group: GroupId,

@@ -94,8 +94,8 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Whether this is the snapshot being taken, which is over now. News of one that was given up may
-    /// still come: another snapshot took its place, and another may be in the works.
+    /// Whether this is the snapshot being taken, which is over now. News of one that was given up
+    /// may still come: another snapshot took its place, and another may be in the works.
     fn ends_taking(&mut self, group: GroupId, index: Index) -> bool {
         let ends = |taking: &mut Taking| (taking.group, taking.index) == (group, index);
         self.snapshots.taking.take_if(ends).is_some()

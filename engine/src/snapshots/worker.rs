@@ -90,8 +90,10 @@ struct Coming {
     bytes: u64,
 }
 
-/// A file being sent: it stays open, so it stays readable when it is kept no more.
+/// A file being sent to a node, which gets one at a time. It stays open, so it stays readable when
+/// it is kept no more.
 struct Sending {
+    group: GroupId,
     index: Index,
     file: File,
     file_bytes: u64,
@@ -101,7 +103,7 @@ struct Files {
     folder: Folder,
     taking: Option<Taking>,
     loading: Option<(GroupId, Index, FileReader<BufReader<File>>)>,
-    sending: BTreeMap<(NodeId, GroupId), Sending>,
+    sending: BTreeMap<NodeId, Sending>,
     coming: BTreeMap<GroupId, Coming>,
 }
 
@@ -143,7 +145,7 @@ impl Files {
                     Ok((file_bytes, data)) => (file_bytes, Some(data.into())),
                     Err(error) => {
                         warn(group, &error);
-                        self.sending.remove(&(to, group));
+                        self.sending.remove(&to);
                         (0, None)
                     }
                 };
@@ -215,13 +217,13 @@ impl Files {
         index: Index,
         offset: u64,
     ) -> io::Result<(u64, Vec<u8>)> {
-        let open = self.sending.get(&(to, group)).is_some_and(|s| s.index == index);
+        let open = self.sending.get(&to).is_some_and(|s| (s.group, s.index) == (group, index));
         if !open {
             let file = self.folder.raw(group, index)?;
             let file_bytes = file.metadata()?.len();
-            self.sending.insert((to, group), Sending { index, file, file_bytes });
+            self.sending.insert(to, Sending { group, index, file, file_bytes });
         }
-        let Some(Sending { file, file_bytes, .. }) = self.sending.get(&(to, group)) else {
+        let Some(Sending { file, file_bytes, .. }) = self.sending.get(&to) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let file_bytes = *file_bytes;
@@ -229,7 +231,7 @@ impl Files {
         let mut data = vec![0; length as usize];
         file.read_exact_at(&mut data, offset)?;
         if offset + length >= file_bytes {
-            self.sending.remove(&(to, group));
+            self.sending.remove(&to);
         }
         Ok((file_bytes, data))
     }

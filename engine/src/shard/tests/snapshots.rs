@@ -10,7 +10,7 @@ fn meta(term: u64, index: u64) -> SnapshotMeta {
     SnapshotMeta { last: LogId::new(Term(term), Index(index)), conf }
 }
 
-/// Node 2 has applied three writes and is done drawing a snapshot of them; nothing of it is durable.
+/// Node 2 has drawn a snapshot of three writes; nothing of it is durable yet.
 fn drawn() -> (Cluster, SnapshotMeta) {
     let mut cluster = Cluster::led();
     (1..=3).for_each(|ticket| cluster.write(0, ticket));

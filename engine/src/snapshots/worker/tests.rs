@@ -79,3 +79,28 @@ fn a_piece_that_is_too_large_fails_its_snapshot_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn a_node_that_is_given_up_holds_one_file_open_at_most() {
+    let (_temp, mut files) = files();
+    for group in 1..=20 {
+        let group = GroupId(group);
+        files.work(SnapshotJob::Begin { group, meta: meta(7) });
+        // More than one part, so that nobody comes to its end.
+        files.work(SnapshotJob::Piece(vec![3; 2 * net::PIECE_BYTES_MAX]));
+        files.work(SnapshotJob::End);
+        let read = SnapshotJob::Read { to: NodeId(2), group, index: Index(7), offset: 0 };
+        let news = files.work(read);
+        assert!(matches!(&news[..], [SnapshotNews::ToSend { data: Some(_), .. }]), "{news:?}");
+        assert_eq!(files.sending.len(), 1);
+    }
+    // It stays readable when it is kept no more.
+    let group = GroupId(20);
+    for index in [8, 9, 10] {
+        files.work(SnapshotJob::Begin { group, meta: meta(index) });
+        files.work(SnapshotJob::End);
+    }
+    let offset = net::PIECE_BYTES_MAX as u64;
+    let news = files.work(SnapshotJob::Read { to: NodeId(2), group, index: Index(7), offset });
+    assert!(matches!(&news[..], [SnapshotNews::ToSend { data: Some(_), .. }]), "{news:?}");
+}
