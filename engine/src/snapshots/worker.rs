@@ -260,7 +260,11 @@ impl Files {
         let last = meta.last;
         let known = |c: &Coming| (c.from, c.last, c.file_bytes) == (from, last, file_bytes);
         if !self.coming.get(&group).is_some_and(known) {
-            self.forget(group);
+            // A node sends one at a time: what it began before it has given up.
+            let begun = self.coming.iter().filter(|(g, c)| **g == group || c.from == from);
+            for group in begun.map(|(group, _)| *group).collect::<Vec<_>>() {
+                self.forget(group);
+            }
             let file = self.folder.create(group, last.index, Unfinished::Coming)?;
             self.coming.insert(group, Coming { from, last, file, file_bytes, bytes: 0 });
         }

@@ -21,6 +21,13 @@ fn files() -> (tempfile::TempDir, Files) {
     (temp, files)
 }
 
+/// Ten bytes of a file of a hundred.
+fn keep(from: u64, group: u64, offset: u64) -> SnapshotJob {
+    let (group, snapshot, data) = (GroupId(group), meta(9), vec![0; 10].into());
+    let piece = Piece { group, term: Term(1), snapshot, file_bytes: 100, offset, data };
+    SnapshotJob::Keep { from: NodeId(from), piece }
+}
+
 #[test]
 fn a_flood_of_pieces_from_peers_takes_no_job_of_the_shard() {
     let temp = tempfile::tempdir().unwrap();
@@ -36,13 +43,7 @@ fn a_flood_of_pieces_from_peers_takes_no_job_of_the_shard() {
         None
     })
     .unwrap();
-    let keep = || {
-        let (snapshot, data) = (meta(9), vec![0; 10].into());
-        let piece =
-            Piece { group: GROUP, term: Term(1), snapshot, file_bytes: 100, offset: 0, data };
-        SnapshotJob::Keep { from: NodeId(2), piece }
-    };
-    let taken = (0..2 * QUEUE_JOBS).filter(|_| worker.send(keep())).count();
+    let taken = (0..2 * QUEUE_JOBS).filter(|_| worker.send(keep(2, 1, 0))).count();
     assert!((QUEUE_JOBS..=QUEUE_JOBS + 1).contains(&taken), "{taken} pieces wait");
     assert!(worker.send(SnapshotJob::Begin { group: GROUP, meta: meta(7) }));
     assert!(worker.send(SnapshotJob::Piece(b"one".to_vec())));
@@ -103,4 +104,22 @@ fn a_node_that_is_given_up_holds_one_file_open_at_most() {
     let offset = net::PIECE_BYTES_MAX as u64;
     let news = files.work(SnapshotJob::Read { to: NodeId(2), group, index: Index(7), offset });
     assert!(matches!(&news[..], [SnapshotNews::ToSend { data: Some(_), .. }]), "{news:?}");
+}
+
+#[test]
+fn a_node_that_begins_again_and_again_leaves_one_file() {
+    let (temp, mut files) = files();
+    for group in 1..=20 {
+        files.work(keep(2, group, 0));
+        files.work(keep(3, group + 100, 0));
+    }
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 2, "one of each sender");
+    let news = files.work(keep(2, 20, 10));
+    assert!(matches!(news[..], [SnapshotNews::Kept { next: Some(20), .. }]), "{news:?}");
+    let news = files.work(keep(3, 120, 50));
+    assert!(matches!(news[..], [SnapshotNews::Kept { next: Some(10), .. }]), "where it stands");
+    // Another sender of the same group takes over from the beginning.
+    let news = files.work(keep(3, 20, 10));
+    assert!(matches!(news[..], [SnapshotNews::Kept { next: Some(0), .. }]), "{news:?}");
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
 }
