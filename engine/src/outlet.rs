@@ -78,7 +78,7 @@ impl Outlet for HostOutlet<'_> {
 
     fn snapshot(&mut self, job: SnapshotJob) {
         if !self.worker.send(job) {
-            tracing::warn!("too much work on snapshots waits: some is dropped");
+            tracing::error!("the snapshot thread has ended: no snapshot is taken or sent any more");
         }
     }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use multi_raft::{MultiRaft, MultiReady};
 use raft_core::{
     Config, Entry, GroupId, HardState, Index, LogId, Message, NodeId, ReadId, SnapshotMeta,
-    Storage, Tick,
+    Storage, Term, Tick,
 };
 
 use crate::error::StartError;
@@ -262,6 +262,11 @@ impl<S: Storage> Shard<S> {
     /// Whether a node has a replica of a group that has one here too.
     pub(crate) fn takes_from(&mut self, group: GroupId, from: NodeId) -> bool {
         self.replica(group).is_some_and(|r| !r.stopped && r.members.contains(&from))
+    }
+
+    /// Whether a term of a group is over, as far as this node knows: then its leader is none.
+    pub(crate) fn is_over(&self, group: GroupId, term: Term) -> bool {
+        self.raft.status(group).is_some_and(|status| status.hard.term > term)
     }
 
     /// A message from the same group on another node.

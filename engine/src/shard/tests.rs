@@ -2,10 +2,11 @@
 
 mod cluster;
 mod members;
+mod snapshots;
 
 use super::*;
 use cluster::{Cluster, GROUP, Member};
-use raft_core::{Index, Term};
+use raft_core::Index;
 
 #[test]
 fn a_write_is_answered_once_and_applied_everywhere() {

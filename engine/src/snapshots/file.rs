@@ -62,8 +62,12 @@ impl<W: Write> FileWriter<W> {
         Ok(Self { out, pieces: 0, bytes: 0 })
     }
 
+    /// Fails for a piece larger than [`PIECE_BYTES_MAX`] too: nobody could read it.
     pub(crate) fn piece(&mut self, data: &[u8]) -> io::Result<()> {
-        assert!(data.len() <= PIECE_BYTES_MAX, "a piece is bounded");
+        if data.len() > PIECE_BYTES_MAX {
+            let what = "the state machine gave a piece of more than 64 MiB";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
         let crc = piece_crc(self.pieces, data);
         self.out.write_all(&(data.len() as u32).to_le_bytes())?;
         self.out.write_all(&crc.to_le_bytes())?;

@@ -8,8 +8,8 @@
 //! | `<group>-<index>.damaged` | one that could not be read; for people to look at |
 //!
 //! A snapshot is written aside, flushed, renamed and its name flushed: one that has its name is
-//! whole. The two newest of a group are kept: the log goes back to the older one, so that damage to
-//! the newest costs time and no data.
+//! whole. The two newest of a group are kept, and what is newer than the last one taken: the log
+//! goes back to the older one, so that damage to the newest costs time and no data.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -88,9 +88,10 @@ impl Folder {
         file.sync_all()?;
         fs::rename(self.unfinished(group, index, kind), self.named(group, index))?;
         self.sync()?;
-        let mut kept = self.list()?;
-        for index in kept.remove(&group).unwrap_or_default().into_iter().skip(KEPT) {
-            fs::remove_file(self.named(group, index))?;
+        // Newer ones do not count: they arrived and were not installed, or are of no use now.
+        let all = self.list()?.remove(&group).unwrap_or_default();
+        for old in all.into_iter().filter(|i| *i <= index).skip(KEPT) {
+            fs::remove_file(self.named(group, old))?;
         }
         Ok(())
     }
@@ -204,6 +205,21 @@ mod tests {
         assert!(!reader.next(&mut piece).unwrap());
         folder.set_aside(GroupId(1), Index(300)).unwrap();
         assert_eq!(folder.list().unwrap()[&GroupId(1)], [Index(9)]);
+    }
+
+    #[test]
+    fn what_is_newer_does_not_drive_out_what_was_just_taken() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temp.path().to_owned()).unwrap();
+        let kept = || folder.list().unwrap().remove(&GroupId(1)).unwrap();
+        for index in [5, 80, 90, 60] {
+            take(&folder, 1, index);
+        }
+        assert_eq!(kept(), [Index(90), Index(80), Index(60)], "the log goes back to none below 60");
+        take(&folder, 1, 70);
+        assert_eq!(kept(), [Index(90), Index(80), Index(70), Index(60)]);
+        take(&folder, 1, 100);
+        assert_eq!(kept(), [Index(100), Index(90)]);
     }
 
     #[test]

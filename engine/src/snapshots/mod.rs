@@ -97,6 +97,8 @@ pub enum SnapshotNews {
     NotTaken {
         /// The group.
         group: GroupId,
+        /// Its last index.
+        index: Index,
     },
     /// The next piece for a state machine; `None` after the last one.
     Loaded {
@@ -158,8 +160,9 @@ pub struct Arrived {
 }
 
 /// A state machine as the newest readable snapshot of its group says, and what that stands for.
-/// `known` are the snapshots there are, newest first. One that cannot be read is set aside: the log
-/// goes back to the one before it.
+/// `known` are the snapshots there are, newest first. For one that is of no use the log goes back
+/// to the one before it. It is set aside if it is damaged; one that cannot be read just now, or by
+/// this version, or with these settings, may yet be the only way to the state: it keeps its name.
 pub(crate) fn restore(
     folder: &Folder,
     group: GroupId,
@@ -171,6 +174,10 @@ pub(crate) fn restore(
             Ok(restored) => return Some(restored),
             Err(error) => error,
         };
+        if !matches!(error, RestoreFileError::File(file::FileError::Damaged(_))) {
+            tracing::error!(%group, %index, %error, "a snapshot cannot be used now");
+            continue;
+        }
         tracing::error!(%group, %index, %error, "a snapshot cannot be used and is set aside");
         if let Err(error) = folder.set_aside(group, *index) {
             tracing::error!(%group, %index, %error, "it keeps its name");
@@ -225,5 +232,72 @@ impl Snapshots {
             arrived: VecDeque::new(),
             staging: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::file::FileWriter;
+    use super::folder::Unfinished;
+    use super::*;
+    use crate::state_machine::ApplyBatch;
+    use raft_core::ConfState;
+
+    const GROUP: GroupId = GroupId(1);
+
+    /// Takes only pieces that are this.
+    struct Picky(&'static [u8]);
+
+    impl StateMachine for Picky {
+        fn apply(&mut self, _: &mut ApplyBatch<'_>) {}
+        fn read(&mut self, _: &[u8], _: &mut Vec<u8>) {}
+        fn digest(&self) -> u64 {
+            0
+        }
+        fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+            if piece == self.0 { Ok(()) } else { Err(RestoreError("it is another")) }
+        }
+    }
+
+    fn take(folder: &Folder, index: Index, piece: &[u8]) {
+        let file = folder.create(GROUP, index, Unfinished::Taking).unwrap();
+        let conf = ConfState::of_voters([1, 2, 3].map(NodeId));
+        let meta = SnapshotMeta { last: LogId::new(Term(1), index), conf };
+        let mut writer = FileWriter::new(&file, GROUP, &meta).unwrap();
+        writer.piece(piece).unwrap();
+        writer.finish().unwrap();
+        folder.publish(&file, GROUP, index, Unfinished::Taking).unwrap();
+    }
+
+    fn restored(folder: &Folder, machine: &'static [u8]) -> Option<Index> {
+        let known = folder.list().unwrap().remove(&GROUP).unwrap_or_default();
+        let restored = restore(folder, GROUP, &known, &move |_| Box::new(Picky(machine)));
+        restored.map(|(_, meta)| meta.last.index)
+    }
+
+    #[test]
+    fn only_damage_takes_the_name_of_a_snapshot() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temp.path().to_owned()).unwrap();
+        let newest = temp.path().join("0000000000000001-0000000000000009.snap");
+        take(&folder, Index(5), b"old");
+        take(&folder, Index(9), b"new");
+        // Other settings: nothing fits, and nothing is lost.
+        assert_eq!(restored(&folder, b"other"), None);
+        assert_eq!(restored(&folder, b"old"), Some(Index(5)));
+        assert_eq!(restored(&folder, b"new"), Some(Index(9)));
+        // A later version wrote it.
+        let good = fs::read(&newest).unwrap();
+        let mut later = good.clone();
+        later[8] += 1;
+        fs::write(&newest, later).unwrap();
+        assert_eq!(restored(&folder, b"old"), Some(Index(5)));
+        fs::write(&newest, &good).unwrap();
+        assert_eq!(restored(&folder, b"new"), Some(Index(9)));
+        fs::write(&newest, &good[..20]).unwrap();
+        assert_eq!(restored(&folder, b"old"), Some(Index(5)));
+        assert!(!newest.exists() && newest.with_extension("damaged").exists());
     }
 }

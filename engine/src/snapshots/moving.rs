@@ -35,6 +35,11 @@ impl Host {
                     if !self.shard.takes_from(group, from) {
                         self.metrics.peers_refused.add(1);
                         tracing::debug!(%group, %from, "a piece of a snapshot is refused");
+                    } else if self.shard.is_over(group, piece.term) {
+                        // Two who send at once would each undo what the other one did.
+                        let last = piece.snapshot.last;
+                        let answer = Bulk::Answer(Answer { group, last, next: None });
+                        self.lanes.push_bulk(from, &answer);
                     } else if !self.worker.send(SnapshotJob::Keep { from, piece }) {
                         // The sender waits for the answer in vain and begins again.
                         tracing::warn!(%group, %from, "a piece of a snapshot is dropped");
@@ -52,7 +57,7 @@ impl Host {
                 Deed::Job(job) => {
                     // What is not read now is given up when its time is over.
                     if !self.worker.send(job) {
-                        tracing::warn!("too much work on snapshots waits: some is dropped");
+                        tracing::error!("the snapshot thread has ended: nothing is sent");
                     }
                 }
                 Deed::Send(to, bulk) => {

@@ -21,7 +21,7 @@ impl<S: Storage> Shard<S> {
         match news {
             SnapshotNews::Wrote => self.snapshot_wrote(),
             SnapshotNews::Taken { group, meta } => self.snapshot_taken(group, &meta, io),
-            SnapshotNews::NotTaken { group } => self.snapshot_not_taken(group),
+            SnapshotNews::NotTaken { group, index } => self.snapshot_not_taken(group, index),
             SnapshotNews::Loaded { group, index, piece } => {
                 let ours = |s: &&mut Staging| {
                     s.arrived.group == group && s.arrived.meta.last.index == index && !s.whole

@@ -11,6 +11,8 @@ const PIECES_MAX: u32 = 2;
 /// A snapshot being taken.
 pub(super) struct Taking {
     group: GroupId,
+    /// Its last index.
+    index: Index,
     /// Pieces on their way to the file.
     pieces: u32,
     /// The state machine has given all.
@@ -82,7 +84,7 @@ impl<S: Storage> Shard<S> {
         };
         tracing::debug!(%group, %last, "a snapshot is taken");
         io.snapshot(SnapshotJob::Begin { group, meta: SnapshotMeta { last, conf } });
-        self.snapshots.taking = Some(Taking { group, pieces: 0, over: false });
+        self.snapshots.taking = Some(Taking { group, index: last.index, pieces: 0, over: false });
     }
 
     /// Gives up the snapshot being taken, if it is this group's.
@@ -90,6 +92,13 @@ impl<S: Storage> Shard<S> {
         if self.snapshots.taking.take_if(|taking| taking.group == group).is_some() {
             io.snapshot(SnapshotJob::Abort);
         }
+    }
+
+    /// Whether this is the snapshot being taken, which is over now. News of one that was given up
+    /// may still come: another snapshot took its place, and another may be in the works.
+    fn ends_taking(&mut self, group: GroupId, index: Index) -> bool {
+        let ends = |taking: &mut Taking| (taking.group, taking.index) == (group, index);
+        self.snapshots.taking.take_if(ends).is_some()
     }
 
     /// A piece is in the file.
@@ -107,7 +116,9 @@ impl<S: Storage> Shard<S> {
         meta: &SnapshotMeta,
         io: &mut impl Outlet,
     ) {
-        self.snapshots.taking = None;
+        if !self.ends_taking(group, meta.last.index) {
+            return;
+        }
         self.metrics.snapshots_taken.add(1);
         let Some(replica) = self.replica(group).filter(|r| !r.stopped) else {
             return;
@@ -124,8 +135,9 @@ impl<S: Storage> Shard<S> {
     }
 
     /// The snapshot could not be written; another is tried when the log has grown as much again.
-    pub(super) fn snapshot_not_taken(&mut self, group: GroupId) {
-        self.snapshots.taking = None;
-        tracing::warn!(%group, "no snapshot could be written: the log goes on growing");
+    pub(super) fn snapshot_not_taken(&mut self, group: GroupId, index: Index) {
+        if self.ends_taking(group, index) {
+            tracing::warn!(%group, "no snapshot could be written: the log goes on growing");
+        }
     }
 }

@@ -10,8 +10,10 @@ use raft_core::{GroupId, Index, InstallSnapshot, NodeId, SnapshotMeta, SnapshotS
 
 use super::SnapshotJob;
 
-/// How long the answer to a piece may take. The follower may be flushing a large file.
+/// How long the answer to a piece may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Bytes per millisecond that a follower surely reads and flushes before it answers the last piece.
+const VERIFIED_PER_MILLI: u64 = 64 << 10;
 
 /// How far the snapshot that is first in line has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +115,10 @@ impl Transfers {
             return self.fail_first(to);
         };
         transfer.file_bytes = file_bytes;
-        transfer.step = Step::Sent { until: now + ANSWER_WAIT };
+        let is_last = offset + data.len() as u64 >= file_bytes;
+        let to_verify = if is_last { file_bytes } else { 0 };
+        let wait = ANSWER_WAIT + Duration::from_millis(to_verify / VERIFIED_PER_MILLI);
+        transfer.step = Step::Sent { until: now + wait };
         let (term, snapshot) = (transfer.term, transfer.snapshot.clone());
         let nanos = data.len() as u64 * 1_000_000_000 / self.bytes_per_second;
         self.free_at = Some(self.free_at.unwrap_or(now).max(now) + Duration::from_nanos(nanos));
@@ -249,6 +254,22 @@ mod tests {
         transfers.read(TO, (GROUP, Index(9)), 1000, 300, Some(Bytes::new()), now);
         transfers.answered(TO, &answer(9, Some(1000)), now);
         assert_eq!(transfers.next_deadline(), None, "it is over");
+    }
+
+    #[test]
+    fn who_verifies_a_large_file_is_waited_for() {
+        let (mut transfers, now, bytes) = (Transfers::new(1 << 40), Instant::now(), 4 << 30);
+        transfers.begin(TO, GROUP, &install(9), now);
+        transfers.advance_to(now);
+        transfers.read(TO, (GROUP, Index(9)), bytes, 0, Some(Bytes::from_static(b"12345")), now);
+        assert_eq!(transfers.next_deadline(), Some(now + ANSWER_WAIT));
+        transfers.answered(TO, &answer(9, Some(bytes - 5)), now);
+        let later = now + Duration::from_secs(1);
+        transfers.advance_to(later);
+        let data = Some(Bytes::from_static(b"12345"));
+        transfers.read(TO, (GROUP, Index(9)), bytes, bytes - 5, data, later);
+        let until = later + ANSWER_WAIT + Duration::from_secs(65);
+        assert!(transfers.next_deadline().is_some_and(|at| at > until), "4 GiB take a while");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use net::Piece;
 use raft_core::{GroupId, Index, LogId, NodeId, SnapshotMeta};
 
@@ -17,7 +17,9 @@ use super::file::{FileError, FileReader, FileWriter};
 use super::folder::{Folder, Unfinished};
 use super::{Arrived, SnapshotJob, SnapshotNews};
 
-/// How many jobs may wait; a peer that sends what nobody asked for is not listened to beyond.
+/// How many jobs may wait before what peers send is dropped. The shard's own jobs never are: each
+/// waits for the news of the one before, so they are few, and a snapshot without one of its pieces
+/// would be none.
 const QUEUE_JOBS: usize = 256;
 
 /// The way to the worker of a shard. Dropping it ends the worker.
@@ -35,12 +37,14 @@ impl Worker {
         folder: Folder,
         mut report: impl FnMut(Box<SnapshotNews>) -> Option<Box<SnapshotNews>> + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, receiver): (_, Receiver<SnapshotJob>) = bounded(QUEUE_JOBS);
+        let (sender, receiver): (_, Receiver<SnapshotJob>) = unbounded();
         let ended = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&ended);
         let thread = thread::Builder::new().name(name).spawn(move || {
             let mut files = Files::new(folder);
-            for news in receiver.into_iter().flat_map(|job| files.work(job)) {
+            // At the end nobody waits for what is still to be done.
+            let jobs = receiver.into_iter().take_while(|_| !over.load(Ordering::Relaxed));
+            for news in jobs.flat_map(|job| files.work(job)) {
                 let mut left = report(Box::new(news));
                 while let Some(news) = left.take().filter(|_| !over.load(Ordering::Relaxed)) {
                     thread::sleep(Duration::from_millis(1));
@@ -51,9 +55,12 @@ impl Worker {
         Ok(Self { jobs: Some(sender), ended, thread: Some(thread) })
     }
 
-    /// Hands over a job. False if too many wait.
+    /// Hands over a job. False if it is a peer's and too many wait, or if the worker has ended.
     pub(crate) fn send(&self, job: SnapshotJob) -> bool {
-        self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
+        let refused =
+            |jobs: &Sender<_>| matches!(job, SnapshotJob::Keep { .. }) && jobs.len() >= QUEUE_JOBS;
+        let jobs = self.jobs.as_ref().filter(|jobs| !refused(jobs));
+        jobs.is_some_and(|jobs| jobs.send(job).is_ok())
     }
 }
 
@@ -83,8 +90,10 @@ struct Coming {
     bytes: u64,
 }
 
-/// A file being sent: it stays open, so it stays readable when it is kept no more.
+/// A file being sent to a node, which gets one at a time. It stays open, so it stays readable when
+/// it is kept no more.
 struct Sending {
+    group: GroupId,
     index: Index,
     file: File,
     file_bytes: u64,
@@ -94,7 +103,7 @@ struct Files {
     folder: Folder,
     taking: Option<Taking>,
     loading: Option<(GroupId, Index, FileReader<BufReader<File>>)>,
-    sending: BTreeMap<(NodeId, GroupId), Sending>,
+    sending: BTreeMap<NodeId, Sending>,
     coming: BTreeMap<GroupId, Coming>,
 }
 
@@ -136,7 +145,7 @@ impl Files {
                     Ok((file_bytes, data)) => (file_bytes, Some(data.into())),
                     Err(error) => {
                         warn(group, &error);
-                        self.sending.remove(&(to, group));
+                        self.sending.remove(&to);
                         (0, None)
                     }
                 };
@@ -169,7 +178,7 @@ impl Files {
                     warn(group, &error);
                 }
                 self.folder.discard(group, index, Unfinished::Taking);
-                Some(SnapshotNews::NotTaken { group })
+                Some(SnapshotNews::NotTaken { group, index })
             }
         }
     }
@@ -208,13 +217,13 @@ impl Files {
         index: Index,
         offset: u64,
     ) -> io::Result<(u64, Vec<u8>)> {
-        let open = self.sending.get(&(to, group)).is_some_and(|s| s.index == index);
+        let open = self.sending.get(&to).is_some_and(|s| (s.group, s.index) == (group, index));
         if !open {
             let file = self.folder.raw(group, index)?;
             let file_bytes = file.metadata()?.len();
-            self.sending.insert((to, group), Sending { index, file, file_bytes });
+            self.sending.insert(to, Sending { group, index, file, file_bytes });
         }
-        let Some(Sending { file, file_bytes, .. }) = self.sending.get(&(to, group)) else {
+        let Some(Sending { file, file_bytes, .. }) = self.sending.get(&to) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let file_bytes = *file_bytes;
@@ -222,7 +231,7 @@ impl Files {
         let mut data = vec![0; length as usize];
         file.read_exact_at(&mut data, offset)?;
         if offset + length >= file_bytes {
-            self.sending.remove(&(to, group));
+            self.sending.remove(&to);
         }
         Ok((file_bytes, data))
     }
@@ -251,7 +260,11 @@ impl Files {
         let last = meta.last;
         let known = |c: &Coming| (c.from, c.last, c.file_bytes) == (from, last, file_bytes);
         if !self.coming.get(&group).is_some_and(known) {
-            self.forget(group);
+            // A node sends one at a time: what it began before it has given up.
+            let begun = self.coming.iter().filter(|(g, c)| **g == group || c.from == from);
+            for group in begun.map(|(group, _)| *group).collect::<Vec<_>>() {
+                self.forget(group);
+            }
             let file = self.folder.create(group, last.index, Unfinished::Coming)?;
             self.coming.insert(group, Coming { from, last, file, file_bytes, bytes: 0 });
         }
@@ -294,3 +307,6 @@ fn verify(file: &mut File, group: GroupId, meta: &SnapshotMeta) -> Result<(), Fi
 fn warn(group: GroupId, error: &dyn std::fmt::Display) {
     tracing::warn!(%group, %error, "work on a snapshot has failed");
 }
+
+#[cfg(test)]
+mod tests;

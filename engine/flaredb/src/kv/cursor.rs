@@ -51,8 +51,10 @@ impl Cursor {
     pub(crate) fn detach(&mut self, segments: Vec<Segment>) -> Vec<Segment> {
         let copied = std::mem::take(&mut self.copied);
         let mut copied = copied.into_iter().chain(std::iter::repeat(true));
-        let (free, detached) = segments.into_iter().partition(|_| copied.next() == Some(true));
-        self.detached = detached;
+        let (free, detached): (_, Vec<_>) =
+            segments.into_iter().partition(|_| copied.next() == Some(true));
+        // What an earlier time let go of may still be due.
+        self.detached.extend(detached);
         self.next = 0;
         free
     }

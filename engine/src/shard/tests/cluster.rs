@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::super::*;
 use crate::mesh::Caller;
 use crate::protocol::Ticket;
-use crate::state_machine::ApplyBatch;
+use crate::state_machine::{ApplyBatch, RestoreError};
 use crate::view::{GroupSpec, NodeSpec};
 use raft_core::{ConfState, Index, InitialState, SnapshotMeta, StorageError, Term};
 
@@ -66,7 +66,7 @@ impl Storage for MemLog {
 
 /// Remembers every command in order; the reply is how many there are.
 #[derive(Default)]
-struct Journal(Rc<RefCell<Vec<Bytes>>>);
+pub(super) struct Journal(Rc<RefCell<Vec<Bytes>>>);
 
 impl StateMachine for Journal {
     fn apply(&mut self, batch: &mut ApplyBatch<'_>) {
@@ -81,6 +81,17 @@ impl StateMachine for Journal {
     fn digest(&self) -> u64 {
         self.0.borrow().len() as u64
     }
+    fn begin_snapshot(&mut self) -> bool {
+        true
+    }
+    fn snapshot_piece(&mut self, _: usize, piece: &mut Vec<u8>) -> bool {
+        piece.extend(self.0.borrow().iter().flatten());
+        false
+    }
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.0.borrow_mut().extend(piece.iter().map(|byte| Bytes::from(vec![*byte])));
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -94,6 +105,8 @@ pub(super) struct World {
     pub(super) jobs: Vec<SnapshotJob>,
     pub(super) kept: Vec<SnapshotMeta>,
     pub(super) compacted: Vec<Index>,
+    /// Where logs began anew. What such a log holds is not kept here.
+    pub(super) restarts: Vec<LogId>,
 }
 
 impl Outlet for World {
@@ -107,18 +120,18 @@ impl Outlet for World {
         hard_state: Option<HardState>,
         entries: &[Entry],
     ) -> Persisted {
-        assert_eq!(restart, None, "these logs go back to the first entry");
         if self.log_fails {
             return Persisted::Failed;
         }
         if self.log_is_full {
             return Persisted::Later;
         }
+        self.restarts.extend(restart);
         let mut log = self.log.stored.borrow_mut();
         if let Some(hard) = hard_state {
             log.0 = hard;
         }
-        if let Some(first) = entries.first() {
+        if let Some(first) = entries.first().filter(|_| self.restarts.is_empty()) {
             log.1.truncate(first.id.index.0 as usize - 1);
             log.1.extend_from_slice(entries);
         }

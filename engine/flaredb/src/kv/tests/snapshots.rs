@@ -79,6 +79,25 @@ fn clearing_while_a_snapshot_is_drawn_loses_nothing_of_it() {
 }
 
 #[test]
+fn clearing_again_while_a_snapshot_is_drawn_loses_nothing_of_it_either() {
+    let mut kv = kv();
+    fill(&mut kv, 0..5_000, 1000);
+    let digest = kv.digest();
+    kv.begin_snapshot();
+    let mut round = 0;
+    let pieces = drawn(&mut kv, 5_000, |kv| {
+        round += 1;
+        if round <= 3 {
+            one(kv, Write::Clear.encode(1500));
+            fill(kv, 0..100 * round, 1600);
+        }
+    });
+    assert!(round > 3, "cleared before all was drawn");
+    assert_eq!(restored(&pieces).unwrap().digest(), digest);
+    assert_eq!(kv.table.len(), 300);
+}
+
+#[test]
 fn an_empty_state_has_a_snapshot_too() {
     let mut empty = kv();
     empty.begin_snapshot();
