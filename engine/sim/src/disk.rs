@@ -83,7 +83,12 @@ impl NodeLog {
         Some(flying.remove(place))
     }
 
-    fn entry(&self, log: &Log, group: GroupId, index: Index) -> Result<Entry, StorageError> {
+    pub(crate) fn entry(
+        &self,
+        log: &Log,
+        group: GroupId,
+        index: Index,
+    ) -> Result<Entry, StorageError> {
         let corrupt = StorageError::Corrupt;
         let entries = log.index().group(group).ok_or(StorageError::Unavailable)?;
         let id = LogId::new(entries.term(index).ok_or(corrupt)?, index);

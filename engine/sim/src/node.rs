@@ -2,7 +2,7 @@
 //! shard.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ const WALL_START_MS: u64 = 1_700_000_000_000;
 #[derive(Debug)]
 pub(crate) enum Input {
     Done { op: wal::op::OpId, failed: bool },
-    Segment(SegmentId),
+    Segment { id: SegmentId, recycled: bool },
     Knock { conn: u64 },
     Connected { conn: u64 },
     Bytes { conn: u64, bytes: Vec<u8> },
@@ -96,6 +96,8 @@ pub(crate) struct Host {
     pub(crate) flying: Vec<Flying>,
     pub(crate) ordered: usize,
     pub(crate) next_segment: u64,
+    /// Files of segments that were freed, to serve again.
+    pub(crate) freed: VecDeque<SegmentId>,
     pub(crate) beacon_at: Option<Nanos>,
     pub(crate) ticked: Nanos,
     pub(crate) inputs: Vec<Input>,
@@ -253,6 +255,7 @@ impl Node {
             flying: Vec::new(),
             ordered: 0,
             next_segment: next,
+            freed: VecDeque::new(),
             beacon_at: None,
             ticked: clock,
             inputs: Vec::new(),

@@ -98,10 +98,14 @@ impl Cluster {
                         host.log.log.borrow_mut().complete(done);
                     }
                 }
-                Input::Segment(id) => {
+                Input::Segment { id, recycled } => {
                     host.ordered -= 1;
-                    let salt = self.rng.next();
-                    host.log.log.borrow_mut().offer(id, salt, 0);
+                    let (salt, mut log) = (self.rng.next(), host.log.log.borrow_mut());
+                    if recycled {
+                        log.offer_recycled(id, salt, 0);
+                    } else {
+                        log.offer(id, salt, 0);
+                    }
                 }
                 Input::Knock { conn } => host.lanes.knocked(conn),
                 Input::Connected { conn } => host.lanes.connected(conn, clock, &mut self.wire()),
@@ -239,6 +243,20 @@ impl Cluster {
         let Some(host) = &mut node.host else { return };
         let shared = Rc::clone(&host.log);
         let mut log = shared.log.borrow_mut();
+        while let Some(freed) = log.take_freed() {
+            if freed.reusable {
+                host.freed.push_back(freed.segment);
+            } else {
+                shared.disk.borrow_mut().files.remove(&freed.segment);
+            }
+        }
+        let mut relocations = Vec::new();
+        log.relocations(&mut relocations);
+        for what in relocations {
+            if let Ok(entry) = shared.entry(&log, what.group, what.id.index) {
+                log.relocate(&what, &entry);
+            }
+        }
         let target = if log.writer().has_segment() { 2 } else { 1 };
         for _ in log.writer().spares() + host.ordered..target {
             host.ordered += 1;
@@ -279,6 +297,9 @@ impl Cluster {
     fn sleep(&mut self, place: usize, busy: bool) {
         let node = &self.nodes[place];
         let Some(host) = &node.host else { return };
+        let log = host.log.log.borrow();
+        let busy = busy || log.is_relocating() && log.writer().is_idle();
+        drop(log);
         if busy {
             let at = self.now + 20_000;
             return self.wake(place, at);

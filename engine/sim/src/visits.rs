@@ -10,6 +10,7 @@ use crate::plant::Plant;
 use crate::queue::Event;
 use crate::workload::{Action, Client, Deed, Operation, said};
 use crate::{NANOS_PER_MS, Nanos};
+use wal::record::BLOCK_BYTES;
 
 /// How long a key is used; then its clients go on to the next, so that histories stay short.
 const KEY_LIFE: Nanos = 4000 * NANOS_PER_MS;
@@ -115,10 +116,17 @@ impl Cluster {
         let Some(host) = &mut node.host else { return };
         let id = wal::op::SegmentId(host.next_segment);
         host.next_segment += 1;
-        let zeros = vec![0; self.plan.segment_bytes as usize];
-        node.disk.borrow_mut().files.insert(id, zeros);
+        let old = host.freed.pop_front();
+        let mut disk = node.disk.borrow_mut();
+        let file = old.and_then(|old| disk.files.remove(&old));
+        let recycled = file.is_some();
+        let mut file = file.unwrap_or_else(|| vec![0; self.plan.segment_bytes as usize]);
+        // Of a segment that was freed everything is still there but its header.
+        file[..BLOCK_BYTES].fill(0);
+        disk.files.insert(id, file);
+        drop(disk);
         if !self.passes(place, Step::SegmentMade) {
-            self.give(place, Input::Segment(id));
+            self.give(place, Input::Segment { id, recycled });
         }
     }
 

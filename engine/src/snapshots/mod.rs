@@ -33,6 +33,9 @@ pub(crate) const PIECE_BYTES: usize = 256 << 10;
 /// Makes the state machine of a group; called on the shard that will own it.
 pub(crate) type MachineFactory = dyn Fn(GroupId) -> Box<dyn StateMachine> + Send + Sync;
 
+/// The same on the shard itself, which need not be shared with others.
+pub(crate) type LocalFactory = dyn Fn(GroupId) -> Box<dyn StateMachine>;
+
 /// The newest snapshot of every group of a shard; what a group's log tells its core.
 pub(crate) type SnapshotTable = Rc<RefCell<BTreeMap<GroupId, SnapshotMeta>>>;
 
@@ -214,7 +217,7 @@ pub(crate) struct Snapshots {
     /// A log longer than this since the last snapshot is due for the next, in bytes.
     pub(crate) log_bytes_max: u64,
     /// Makes the state machines of snapshots that arrive; without it none is installed.
-    pub(crate) machines: Option<Rc<dyn Fn(GroupId) -> Box<dyn StateMachine>>>,
+    pub(crate) machines: Option<Rc<LocalFactory>>,
     /// Groups whose log is due.
     due: VecDeque<GroupId>,
     taking: Option<Taking>,

@@ -1,5 +1,7 @@
 //! What a shard makes of news about its snapshots, also of such as come late.
 
+use std::rc::Rc;
+
 use super::*;
 use crate::snapshots::{Arrived, SnapshotNews};
 use cluster::Journal;
@@ -17,7 +19,7 @@ fn drawn() -> (Cluster, SnapshotMeta) {
     cluster.settle();
     cluster.pass(30);
     let Member { shard, world, .. } = &mut cluster.members[1];
-    shard.snapshots.machines = Some(Arc::new(|_| Box::new(Journal::default())));
+    shard.snapshots.machines = Some(Rc::new(|_| Box::new(Journal::default())));
     shard.count_log_bytes(GROUP, 1 << 20);
     shard.take_snapshots(world);
     let [SnapshotJob::Begin { meta, .. }, SnapshotJob::Piece(_), SnapshotJob::End] =
