@@ -1,0 +1,127 @@
+//! Ours: one thread, the log on a ring of its own.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use raft_core::{Entry, GroupId, Index};
+use wal::uring::{Driver, DriverError};
+use wal::{LogReader, Mark, Wal, WalConfig};
+
+use super::reopen::FILL_BATCH;
+use super::stage::{self, Stage};
+use super::{Corpus, Done, Load, LogSystem, Opened, Reopen, unexpected};
+use crate::error::BenchError;
+
+pub(crate) const SYSTEM: LogSystem =
+    LogSystem { name: "FlareDB", append, reopen: Some(Reopen { fill, open }) };
+
+/// The longest sleep of a turn: the log is always given more to do before.
+const WAIT: Duration = Duration::from_millis(100);
+
+fn config(folder: &Path) -> WalConfig {
+    WalConfig::new(folder.join("log"))
+}
+
+fn append(folder: &Path, load: &Load, corpus: &Corpus) -> Result<Done, BenchError> {
+    let waits = std::sync::atomic::AtomicU64::new(0);
+    let (latency, usage) = stage::run(folder, load, 1, |_, stage| {
+        let opened = Driver::open(config(folder));
+        stage.ready();
+        let (mut log, _) = opened.map_err(unexpected)?;
+        let latency = run(&mut log, load, corpus, stage)?;
+        waits.store(log.wal().stats().spare_misses, std::sync::atomic::Ordering::Relaxed);
+        log.close().map_err(unexpected)?;
+        Ok(latency)
+    })?;
+    Ok(Done { latency, usage, segment_waits: Some(waits.into_inner()) })
+}
+
+/// Appends that were made at one time and become durable with one mark.
+struct Waiting {
+    mark: Mark,
+    at: Instant,
+    appends: u64,
+}
+
+fn run(
+    log: &mut Driver,
+    load: &Load,
+    corpus: &Corpus,
+    stage: &Stage,
+) -> Result<Histogram<u64>, BenchError> {
+    let mut tally = stage.tally()?;
+    let mut waiting: VecDeque<Waiting> = VecDeque::new();
+    let (mut sent, mut under_way) = (0, 0);
+    while stage.is_running() {
+        let at = Instant::now();
+        while under_way < load.outstanding {
+            let (group, entry) = corpus.entry(sent, load.payload);
+            let mark = log.wal_mut().append(group, None, &[entry]).map_err(unexpected)?;
+            match waiting.back_mut().filter(|last| last.mark == mark && last.at == at) {
+                Some(last) => last.appends += 1,
+                None => waiting.push_back(Waiting { mark, at, appends: 1 }),
+            }
+            sent += 1;
+            under_way += 1;
+        }
+        log.turn(WAIT).map_err(unexpected)?;
+        let (durable, now) = (log.wal().durable(), Instant::now());
+        let done = waiting.partition_point(|first| first.mark <= durable);
+        for first in waiting.drain(..done) {
+            tally.record(now - first.at, first.appends);
+            under_way -= first.appends as usize;
+        }
+    }
+    Ok(tally.into_latency())
+}
+
+fn fill(folder: &Path, corpus: &Corpus, entries: u64, payload: usize) -> Result<(), BenchError> {
+    fill_log(folder, corpus, entries, payload).map_err(unexpected)
+}
+
+fn fill_log(
+    folder: &Path,
+    corpus: &Corpus,
+    entries: u64,
+    payload: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let (mut log, _) = Driver::open(config(folder))?;
+    for number in 0..entries {
+        let (group, entry) = corpus.entry(number, payload);
+        let mark = log.wal_mut().append(group, None, &[entry])?;
+        if number % FILL_BATCH == FILL_BATCH - 1 || number == entries - 1 {
+            log.run_until(mark)?;
+        }
+    }
+    log.close().map_err(DriverError::into)
+}
+
+struct OpenLog {
+    reader: LogReader,
+    entries: Vec<Entry>,
+    _wal: Wal,
+}
+
+fn open(folder: &Path) -> Result<Box<dyn Opened>, BenchError> {
+    let (wal, _) = Wal::open(config(folder)).map_err(unexpected)?;
+    Ok(Box::new(OpenLog { reader: wal.reader(), entries: Vec::new(), _wal: wal }))
+}
+
+impl Opened for OpenLog {
+    fn read(
+        &mut self,
+        group: u64,
+        index: u64,
+        look: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), BenchError> {
+        self.entries.clear();
+        let (from, to) = (Index(index), Index(index + 1));
+        self.reader
+            .entries(GroupId(group), from, to, usize::MAX, &mut self.entries)
+            .map_err(unexpected)?;
+        self.entries.iter().for_each(|entry| look(&entry.data));
+        Ok(())
+    }
+}
