@@ -1,21 +1,31 @@
 //! Ours: one thread, the log on a ring of its own.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use raft_core::{Entry, GroupId, Index};
 use wal::uring::{Driver, DriverError};
-use wal::{LogReader, Mark, Wal, WalConfig};
+use wal::{LogReader, Mark, SegmentId, Wal, WalConfig};
 
 use super::reopen::FILL_BATCH;
 use super::stage::{self, Stage};
 use super::{Corpus, Done, Load, LogSystem, Opened, Reopen, unexpected};
-use crate::error::BenchError;
+use crate::error::{BenchError, Tried};
 
 pub(crate) const SYSTEM: LogSystem =
     LogSystem { name: "FlareDB", append, reopen: Some(Reopen { fill, open }) };
+
+/// Ours with the segments of a whole run made before the start, as a log would have them that
+/// uses its old ones again: what making them costs is the difference.
+pub(crate) const READY: LogSystem =
+    LogSystem { name: "FlareDB*", append: append_ready, reopen: None };
+
+/// More than it writes in a second, in small batches and in large ones, in bytes.
+const RATE_MAX: (f64, f64) = (0.8e9, 4e9);
 
 /// The longest sleep of a turn: the log is always given more to do before.
 const WAIT: Duration = Duration::from_millis(100);
@@ -36,6 +46,22 @@ fn append(folder: &Path, load: &Load, corpus: &Corpus) -> Result<Done, BenchErro
         Ok(latency)
     })?;
     Ok(Done { latency, usage, segment_waits: Some(waits.into_inner()) })
+}
+
+fn append_ready(folder: &Path, load: &Load, corpus: &Corpus) -> Result<Done, BenchError> {
+    let config = config(folder);
+    let segments = load.bytes_at_most(RATE_MAX).div_ceil(config.segment_bytes);
+    std::fs::create_dir_all(&config.dir).tried("making the folder of the log")?;
+    let zeros = vec![0; 1 << 20];
+    for segment in 1..=segments {
+        let path = config.dir.join(SegmentId(segment).to_string());
+        let mut file = File::create(&path).tried(format!("making {}", path.display()))?;
+        for _ in 0..config.segment_bytes / zeros.len() as u64 {
+            file.write_all(&zeros).tried(format!("filling {}", path.display()))?;
+        }
+        file.sync_all().tried(format!("filling {}", path.display()))?;
+    }
+    append(folder, load, corpus)
 }
 
 /// Appends that were made at one time and become durable with one mark.

@@ -42,6 +42,13 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// Bytes that are written at these most bytes per second of small batches and of large ones.
+    pub(crate) fn bytes_at_most(&self, (small, large): (f64, f64)) -> u64 {
+        let is_large = self.outstanding > THREADS_MAX && self.payload > 128;
+        let rate = if is_large { large } else { small };
+        ((self.warm_up + self.measured).as_secs_f64() * rate) as u64
+    }
+
     /// Threads of a log that blocks its caller, and appends that each of them hands over at once.
     #[cfg(feature = "peers")]
     pub(crate) fn threads(&self) -> (usize, usize) {
@@ -78,6 +85,7 @@ pub(crate) struct LogSystem {
 pub(crate) fn systems() -> Vec<LogSystem> {
     vec![
         flaredb::SYSTEM,
+        flaredb::READY,
         #[cfg(feature = "peers")]
         raft_engine::SYSTEM,
         #[cfg(feature = "peers")]
@@ -88,6 +96,8 @@ pub(crate) fn systems() -> Vec<LogSystem> {
 
 /// The name of ours.
 pub(crate) const OURS: &str = flaredb::SYSTEM.name;
+/// The name of ours with segments that are there before.
+pub(crate) const READY: &str = flaredb::READY.name;
 /// The name of the disk.
 pub(crate) const DISK: &str = raw::SYSTEM.name;
 /// The peer with groups and an index.

@@ -14,8 +14,8 @@ use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
 
 use super::reopen::FILL_BATCH;
 use super::stage::{self, Stage};
+use super::unexpected;
 use super::{Corpus, Done, GROUPS, Load, LogSystem, Opened, RAFT_ENGINE, Reopen, place_of};
-use super::{THREADS_MAX, unexpected};
 use crate::error::{BenchError, Tried};
 
 pub(crate) const SYSTEM: LogSystem =
@@ -68,10 +68,7 @@ fn append(folder: &Path, load: &Load, corpus: &Corpus) -> Result<Done, BenchErro
 
 /// Files that it will not come to the end of.
 fn files_ready(load: &Load) -> u64 {
-    let large = load.outstanding > THREADS_MAX && load.payload > 128;
-    let rate = if large { RATE_MAX.1 } else { RATE_MAX.0 };
-    let bytes = (load.warm_up + load.measured).as_secs_f64() * rate;
-    (bytes / FILE_BYTES as f64).ceil().min(FILES_READY_MAX as f64) as u64
+    load.bytes_at_most(RATE_MAX).div_ceil(FILE_BYTES).min(FILES_READY_MAX)
 }
 
 /// Appends of one thread, to groups of its own.

@@ -8,6 +8,7 @@ use super::sample::{Cell, Sample};
 use super::{STALL_TIMES, WalArgs, table};
 use crate::error::BenchError;
 use crate::logs::{self, Corpus, Load, LogSystem};
+use crate::machine;
 use crate::process::Scratch;
 
 /// Time before a measurement: longer than any log takes to have its first segments.
@@ -57,7 +58,7 @@ fn rounds_of(
 ) -> Result<(), BenchError> {
     let Cell { outstanding, payload } = cell;
     let load = Load { outstanding, payload, warm_up: WARM_UP, measured };
-    let (systems, mut progress) = (logs::systems(), Progress::default());
+    let (systems, mut progress) = (args.systems(), Progress::default());
     for round in 0..rounds {
         for turn in 0..systems.len() {
             let system = systems[(turn + round) % systems.len()];
@@ -80,6 +81,10 @@ fn undisturbed(
 ) -> Result<Sample, BenchError> {
     let mut attempt = 1;
     loop {
+        if let Some(patience) = args.quiet {
+            // A machine that stays busy shows in what was lost.
+            machine::wait_until_quiet(Duration::from_secs(patience));
+        }
         let done = once(&args.dir, corpus, load, system)?;
         let sample = Sample::new(system.name, load, round, &done);
         let calm = args.lost_max.is_none_or(|max| sample.lost_cores() <= max);

@@ -14,7 +14,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::error::BenchError;
-use crate::logs::{self, Corpus};
+use crate::logs::{self, Corpus, LogSystem, RAFT_ENGINE, READY};
 use crate::machine::Machine;
 use goals::Goal;
 pub(crate) use recovery::OpenArgs;
@@ -76,6 +76,16 @@ pub(crate) struct WalArgs {
     /// Rounds; each measures every log and the disk once.
     #[arg(long)]
     rounds: Option<usize>,
+    /// Also measure ours with the segments of a whole run made before the start: takes space and
+    /// time for up to 4 GB per second measured.
+    #[arg(long)]
+    ready: bool,
+    /// Measure only these, by their names as in the table; for a profiler.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Before every measurement, wait up to so many seconds until the machine does nothing else.
+    #[arg(long)]
+    quiet: Option<u64>,
     /// Repeat a measurement in which others and the hypervisor took more processors than this.
     #[arg(long)]
     lost_max: Option<f64>,
@@ -108,7 +118,20 @@ impl WalArgs {
         self.recovery_mib.unwrap_or(self.choose(RECOVERY_MIB)) << 20
     }
 
+    /// Who is measured; ours first, the disk last.
+    fn systems(&self) -> Vec<LogSystem> {
+        let mut systems = logs::systems();
+        systems.retain(|system| {
+            let wanted = self.only.iter().any(|name| name.eq_ignore_ascii_case(system.name));
+            wanted || self.only.is_empty() && (self.ready || system.name != READY)
+        });
+        systems
+    }
+
     fn check(&self) -> Result<(), BenchError> {
+        if self.systems().is_empty() {
+            return Err(BenchError::Usage(format!("no log {}", self.only.join(", "))));
+        }
         let zero = [&self.outstanding, &self.payload].into_iter().flatten().any(|n| *n == 0);
         let long = self.payload.iter().any(|bytes| *bytes > 64 << 10);
         if zero || self.rounds == Some(0) || self.recovery_mib == Some(0) || long {
@@ -138,7 +161,7 @@ pub(crate) fn run(args: &WalArgs) -> Result<WalReport, BenchError> {
     args.check()?;
     let machine = Machine::look();
     machine.print();
-    if logs::systems().len() == 2 {
+    if !logs::systems().iter().any(|system| system.name == RAFT_ENGINE) {
         println!("\nours only; beside other logs: cargo run --release -p bench --features peers");
     }
     let corpus = Corpus::new();

@@ -16,7 +16,7 @@ use super::WalArgs;
 use super::progress::Progress;
 use super::sample::Figures;
 use crate::error::{BenchError, Tried};
-use crate::logs::{self, Corpus, DISK, LogSystem, OURS};
+use crate::logs::{Corpus, DISK, LogSystem, OURS};
 use crate::process::Scratch;
 use crate::report::median;
 pub(super) use child::open;
@@ -80,7 +80,7 @@ fn measure_one(
     let mut progress = Progress::default();
     let part = format!("wal: recovery, {payload} bytes");
     let mut filled: Vec<(LogSystem, Scratch)> = Vec::new();
-    for system in logs::systems() {
+    for system in args.systems() {
         if let Some(reopen) = system.reopen {
             progress.say(&part, &format!("filling {}", system.name));
             let scratch = Scratch::new(&args.dir, "reopen")?;
@@ -88,10 +88,10 @@ fn measure_one(
             filled.push((system, scratch));
         }
     }
-    let Some((_, ours)) = filled.iter().find(|(system, _)| system.name == OURS) else {
-        return Ok(());
-    };
-    let mut turns: Vec<(&'static str, &Path)> = vec![(DISK, ours.path())];
+    let mut turns: Vec<(&'static str, &Path)> = Vec::new();
+    if let Some((_, ours)) = filled.iter().find(|(system, _)| system.name == OURS) {
+        turns.push((DISK, ours.path()));
+    }
     turns.extend(filled.iter().map(|(system, scratch)| (system.name, scratch.path())));
     for round in 0..rounds {
         for turn in 0..turns.len() {
