@@ -27,7 +27,7 @@ pub(crate) const READY: LogSystem =
 /// More than it writes in a second, in small batches and in large ones, in bytes.
 const RATE_MAX: (f64, f64) = (0.8e9, 4e9);
 
-/// The longest sleep of a turn: the log is always given more to do before.
+/// The longest sleep of a turn, if the log does not ask for less.
 const WAIT: Duration = Duration::from_millis(100);
 
 fn config(folder: &Path) -> WalConfig {

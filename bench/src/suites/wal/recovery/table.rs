@@ -17,7 +17,7 @@ pub(super) fn print_head() {
         "cold MiB",
         "warm MiB",
         "B/entry",
-        "in order",
+        "first/s",
         "random/s",
         "it/ours"
     );
@@ -70,8 +70,13 @@ pub(super) fn print_notes() {
         "cold, warm s: to open the log with the page cache empty and full; ours reads past it"
     );
     println!("and proves every byte either way. cpu s: processor time of the cold opening. MiB:");
-    println!("what came from the device. B/entry: memory in use after opening, per entry. in");
-    println!("order, random/s: entries read per second from a warm page cache, in order each");
-    println!("compared with what was written. it/ours: time of the cold opening beside ours.");
+    println!(
+        "what came from the device. B/entry: memory in use after opening, per entry. first/s:"
+    );
+    println!(
+        "entries read for the first time after the warm opening, in the order of the log, each"
+    );
+    println!("compared with what was written. random/s: read again, in no order. it/ours: time of");
+    println!("the cold opening beside ours.");
     println!("{DISK}: the segments of ours read one after the other, looked at by nobody.");
 }
