@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use raft_core::{Entry, GroupId, Index};
+use wal::record::{BATCH_HEADER_BYTES, BLOCK_BYTES, record_bytes};
 use wal::uring::{Driver, DriverError};
 use wal::{LogReader, Mark, SegmentId, Wal, WalConfig};
 
@@ -64,6 +65,9 @@ fn append_ready(folder: &Path, load: &Load, corpus: &Corpus) -> Result<Done, Ben
     append(folder, load, corpus)
 }
 
+/// Batches under way while a log is filled.
+const FILL_DEPTH: u64 = 32;
+
 /// Appends that were made at one time and become durable with one mark.
 struct Waiting {
     mark: Mark,
@@ -113,11 +117,15 @@ fn fill_log(
     entries: u64,
     payload: usize,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let (mut log, _) = Driver::open(config(folder))?;
+    let batch_bytes_max = BATCH_HEADER_BYTES + FILL_BATCH as usize * record_bytes(payload);
+    let (batch_bytes_max, depth) = (batch_bytes_max.max(BLOCK_BYTES), FILL_DEPTH as usize);
+    let settings = WalConfig { batch_bytes_max, depth, ..config(folder) };
+    let (mut log, _) = Driver::open(settings)?;
     for number in 0..entries {
         let (group, entry) = corpus.entry(number, payload);
         let mark = log.wal_mut().append(group, None, &[entry])?;
-        if number % FILL_BATCH == FILL_BATCH - 1 || number == entries - 1 {
+        let full = (number + 1) % (FILL_BATCH * FILL_DEPTH) == 0;
+        if full || number == entries - 1 {
             log.run_until(mark)?;
         }
     }
