@@ -73,9 +73,7 @@ pub(super) fn print_notes() {
     println!(
         "what came from the device. B/entry: memory in use after opening, per entry. first/s:"
     );
-    println!(
-        "entries read for the first time after the warm opening, in the order of the log, each"
-    );
+    println!("entries read for the first time after a warm opening, in the order of the log, each");
     println!("compared with what was written. random/s: read again, in no order. it/ours: time of");
     println!("the cold opening beside ours.");
     println!("{DISK}: the segments of ours read one after the other, looked at by nobody.");
