@@ -46,6 +46,9 @@ pub(crate) enum BenchError {
     /// A consensus core did not do what it should.
     #[error("unexpected of a core: {0}")]
     Core(String),
+    /// A write-ahead log did not do what it should.
+    #[error("unexpected of a log: {0}")]
+    Log(String),
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),

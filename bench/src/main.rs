@@ -8,7 +8,9 @@ mod error;
 mod heap;
 mod limits;
 mod load;
+mod logs;
 mod machine;
+mod meter;
 mod peers;
 mod process;
 mod report;
@@ -26,6 +28,7 @@ use crate::load::Op;
 use crate::peers::{FlaredbOptions, Peer};
 use crate::suites::cluster::ClusterPlan;
 use crate::suites::core::{BareArgs, CoreArgs};
+use crate::suites::wal::{OpenArgs, WalArgs};
 
 const EXAMPLES: &str = "Examples:
   bench limits --dir /var/lib/flaredb
@@ -33,6 +36,7 @@ const EXAMPLES: &str = "Examples:
   bench cluster --target flaredb,redis --op get --json figures.json
   bench cluster --target flaredb --flaredb-arg=--cores --flaredb-arg=1
   bench core --quick
+  bench wal --dir /var/lib/flaredb --quick
 
 Build first: cargo build --release -p flaredb -p bench";
 
@@ -52,6 +56,11 @@ enum Suite {
     Cluster(ClusterArgs),
     /// The consensus core alone, in one thread without I/O, beside other cores.
     Core(CoreArgs),
+    /// Write-ahead logs: ours, others and the bare disk.
+    Wal(WalArgs),
+    /// Opens one log: a part of the suite `wal`.
+    #[command(hide = true)]
+    WalOpen(OpenArgs),
     /// One core commits, and nothing else happens: for a profiler.
     #[command(hide = true)]
     CoreBare(BareArgs),
@@ -190,6 +199,12 @@ fn run(cli: Cli) -> Result<bool, BenchError> {
             write_json(json, &suites::core::run(&args)?)?;
             Ok(true)
         }
+        Suite::Wal(mut args) => {
+            let json = args.json.take();
+            write_json(json, &suites::wal::run(&args)?)?;
+            Ok(true)
+        }
+        Suite::WalOpen(args) => suites::wal::open(&args).map(|()| true),
         Suite::CoreBare(args) => suites::core::bare(&args).map(|()| true),
     }
 }
@@ -212,6 +227,7 @@ mod tests {
     #[test]
     fn the_examples_parse() {
         let lines = EXAMPLES.lines().chain(suites::core::EXAMPLES.lines());
+        let lines = lines.chain(suites::wal::EXAMPLES.lines());
         for line in lines.filter(|l| l.starts_with("  bench")) {
             Cli::try_parse_from(line.split_whitespace()).unwrap();
         }

@@ -3,3 +3,4 @@
 pub(crate) mod cluster;
 pub(crate) mod core;
 pub(crate) mod limits;
+pub(crate) mod wal;

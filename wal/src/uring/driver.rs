@@ -11,6 +11,9 @@ use crate::config::{Recovered, WalConfig};
 use crate::error::{OpenError, WalError};
 use crate::op::Mark;
 
+/// The longest turn of a log that says of no time at which it wants another.
+const IDLE: Duration = Duration::from_millis(100);
+
 /// A log that drives itself, blocking.
 pub struct Driver {
     /// The log; dropped only after everything was reaped.
@@ -56,13 +59,15 @@ impl Driver {
         &mut self.wal
     }
 
-    /// One turn: submits, waits for a completion or until `wait` has passed, digests.
+    /// One turn: submits, waits for a completion, digests. Waits no longer than `wait` and no
+    /// longer than the log allows.
     ///
     /// # Errors
     /// [`DriverError::Wal`] when the log has stopped, [`DriverError::Ring`].
     pub fn turn(&mut self, wait: Duration) -> Result<(), DriverError> {
         self.wal.submit(Instant::now(), &mut self.ring.submission());
-        self.enter(wait)?;
+        // What the log waits for, a segment for instance, is known only after the submit.
+        self.enter(self.wait().map_or(wait, |due| due.min(wait)))?;
         self.wal.poisoned().map_or(Ok(()), |error| Err(DriverError::Wal(*error)))
     }
 
@@ -92,7 +97,7 @@ impl Driver {
     /// As [`Driver::turn`].
     pub fn run_until(&mut self, mark: Mark) -> Result<(), DriverError> {
         while self.wal.durable() < mark {
-            self.turn(self.wait())?;
+            self.turn(IDLE)?;
         }
         Ok(())
     }
@@ -103,7 +108,7 @@ impl Driver {
     /// As [`Driver::turn`].
     pub fn run_until_idle(&mut self) -> Result<(), DriverError> {
         while self.wal.has_work() || self.wal.next_deadline().is_some() {
-            self.turn(self.wait())?;
+            self.turn(IDLE)?;
         }
         Ok(())
     }
@@ -115,24 +120,57 @@ impl Driver {
     pub fn close(mut self) -> Result<(), DriverError> {
         self.wal.close();
         while !self.wal.is_closed() {
-            self.turn(self.wait())?;
+            self.turn(IDLE)?;
         }
         Ok(())
     }
 
-    fn wait(&self) -> Duration {
+    fn wait(&self) -> Option<Duration> {
         let due = self.wal.next_deadline();
-        due.map_or(Duration::from_millis(100), |at| at.saturating_duration_since(Instant::now()))
+        due.map(|at| at.saturating_duration_since(Instant::now()))
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
         while self.wal.in_flight() > 0 {
-            if self.enter(Duration::from_millis(100)).is_err() {
+            if self.enter(IDLE).is_err() {
                 // The log leaks what the kernel may still read.
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Entry, EntryKind, GroupId, Index, LogId, Term};
+
+    use super::*;
+    use crate::spare::workshop;
+
+    #[test]
+    fn a_turn_ends_when_the_segment_it_waits_for_may_be_there() {
+        let exe = std::env::current_exe().unwrap();
+        let dir = tempfile::TempDir::new_in(exe.parent().unwrap()).unwrap();
+        let config = WalConfig { segment_bytes: 64 << 10, ..WalConfig::new(dir.path()) };
+        let mut real = workshop(dir.path().to_owned(), 64 << 10);
+        let slow = Box::new(move |order, stop: &std::sync::atomic::AtomicBool| {
+            std::thread::sleep(Duration::from_millis(30));
+            real(order, stop)
+        });
+        let (wal, _) = Wal::open_with(config, slow).unwrap();
+        let mut log = Driver { wal, ring: IoUring::new(8).unwrap() };
+        let (started, long) = (Instant::now(), Duration::from_secs(60));
+        for index in 1..=12 {
+            let id = LogId::new(Term(1), Index(index));
+            let entry = Entry { id, kind: EntryKind::Normal, data: vec![7; 20_000].into() };
+            let mark = log.wal_mut().append(GroupId(1), None, &[entry]).unwrap();
+            while log.wal().durable() < mark {
+                log.turn(long).unwrap();
+            }
+        }
+        assert!(log.wal().stats().spare_misses > 0, "nothing was waited for");
+        assert!(started.elapsed() < long, "a turn slept through");
     }
 }
