@@ -43,7 +43,11 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     make(dir)?;
     let path = dir.join("LOCK");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| io_error("create", &path, error))?;
+    hold(file.map_err(|error| io_error("create", &path, error))?, dir)
+}
+
+/// Locks the folder through its open `LOCK` for as long as the file lives.
+pub(crate) fn hold(file: File, dir: &Path) -> Result<File, OpenError> {
     let until = Instant::now() + LOCK_WAIT;
     loop {
         // SAFETY: the descriptor is open for the whole call; flock touches no memory.
@@ -60,7 +64,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
             Some(libc::EWOULDBLOCK) => {
                 return Err(OpenError::Locked { dir: dir.to_owned() });
             }
-            _ => return Err(io_error("lock", &path, error)),
+            _ => return Err(io_error("lock", dir, error)),
         }
     }
 }

@@ -45,6 +45,7 @@ mod config;
 mod disk;
 mod error;
 pub mod index;
+pub mod inspect;
 pub mod log;
 pub mod op;
 mod probe;
