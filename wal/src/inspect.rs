@@ -1,10 +1,10 @@
 //! Looking into the folder of a log without its node: what it holds, whether it is whole, and
 //! taking away what is not.
 //!
-//! Everything but [`Quarantine`] only reads. Two views exist of the same files. [`verify`](fn@verify)
-//! and [`Export`] believe what [`crate::recover`] proves, as a node would that starts now.
-//! [`walk`](fn@walk) shows what is there, also behind damage, and believes no more than the
-//! checksums.
+//! Everything but [`Quarantine`] only reads. Two views exist of the same files.
+//! [`verify`](fn@verify) and [`Export`] believe what [`crate::recover`] proves, as a node would
+//! that starts now. [`walk`](fn@walk) shows what is there, also behind damage, and believes no
+//! more than the checksums.
 
 mod error;
 mod export;
