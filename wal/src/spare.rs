@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::arena::Blocks;
-use crate::disk::{open_direct, path_of, sync_dir};
+use crate::disk::{Access, path_of, sync_dir};
 use crate::op::SegmentId;
 
 /// How long to wait after a segment could not be made.
@@ -175,7 +175,7 @@ fn pause(stop: &AtomicBool) {
 }
 
 /// The workshop for real folders.
-pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
+pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64, access: Access) -> Workshop {
     Box::new(move |order, stop| {
         let id = match order {
             Order::Remove(segment) => {
@@ -185,7 +185,7 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
             Order::Adopt(segment) => segment,
             Order::Make(segment) => {
                 let path = path_of(&dir, segment);
-                if let Err(error) = fill(&path, segment_bytes, stop) {
+                if let Err(error) = fill(&path, segment_bytes, access, stop) {
                     // Half a file is worth nothing and takes space.
                     let _ = fs::remove_file(&path);
                     return Err(error);
@@ -194,16 +194,16 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
                 segment
             }
         };
-        let file = open_direct(&path_of(&dir, id))?;
+        let file = access.open(&path_of(&dir, id))?;
         Ok(Some(Spare { id, file, salt: random()? }))
     })
 }
 
 /// Writes a file of zeros: real blocks, so that a later write changes no metadata of the file
 /// system.
-fn fill(path: &std::path::Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+fn fill(path: &std::path::Path, bytes: u64, access: Access, stop: &AtomicBool) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
+    options.write(true).create(true).truncate(true).custom_flags(access.flag());
     let file = options.open(path)?;
     claim(&file, bytes)?;
     let zeros = Blocks::zeroed(FILL_BYTES.min(bytes as usize));

@@ -12,7 +12,7 @@ use io_uring::{SubmissionQueue, opcode, types};
 use raft_core::{Entry, GroupId, HardState, Index, LogId};
 
 use crate::config::{Recovered, RecoveredGroup, WalConfig};
-use crate::disk::{self, Folder, Segments};
+use crate::disk::{self, Access, Folder, Segments};
 use crate::error::{AppendError, OpenError, WalError};
 use crate::log::{Log, WalStats};
 use crate::op::{Completion, Mark, OpId, SegmentId, WriteOp};
@@ -38,6 +38,44 @@ pub const STARVED_BYTES_MAX: usize = 8 << 20;
 
 /// Low bits of `user_data`: the number of the operation.
 const OP_MASK: u64 = (1 << 56) - 1;
+
+/// A durable write that is to start. Its bytes lie in the header block or in a slab of the arena.
+/// Neither is moved, freed or written to before the write completes: a slab with unfinished batches
+/// is never reused, the header block is used again only when nothing is in flight, and dropping
+/// the log with operations in flight leaks both. The file stays open: the segment in use is dropped
+/// only when all writes to it are durable.
+pub(crate) struct Write<'a> {
+    /// What its completion carries.
+    pub(crate) user_data: u64,
+    pub(crate) file: &'a File,
+    pub(crate) bytes: &'a [u8],
+    /// Where in the file, in bytes.
+    pub(crate) offset: u64,
+}
+
+/// What takes the writes of a log; it completes each of them, at any time.
+pub(crate) trait Queue {
+    /// Whether it takes one more.
+    fn has_room(&mut self) -> bool;
+
+    /// Takes a write; `false` when it does not, which is a failure if it had room.
+    fn push(&mut self, write: &Write<'_>) -> bool;
+}
+
+impl Queue for SubmissionQueue<'_> {
+    fn has_room(&mut self) -> bool {
+        !self.is_full()
+    }
+
+    fn push(&mut self, write: &Write<'_>) -> bool {
+        let fd = types::Fd(write.file.as_raw_fd());
+        // A batch is never larger than a segment.
+        let entry = opcode::Write::new(fd, write.bytes.as_ptr(), write.bytes.len() as u32);
+        let entry = entry.offset(write.offset).build().user_data(write.user_data);
+        // SAFETY: bytes and file stay where they are until this write completes, see [`Write`].
+        unsafe { SubmissionQueue::push(self, &entry) }.is_ok()
+    }
+}
 
 /// The log of one core, on a ring that belongs to the caller.
 ///
@@ -80,14 +118,26 @@ impl Wal {
     /// [`OpenError`]; nothing that was acknowledged is changed. A full disk is no error: the log
     /// opens, and appends wait for space.
     pub fn open(config: WalConfig) -> Result<(Self, Recovered), OpenError> {
-        let workshop = workshop(config.dir.clone(), config.segment_bytes);
-        Self::open_with(config, workshop)
+        Self::open_for(config, Access::Direct)
     }
 
-    fn open_with(config: WalConfig, workshop: Workshop) -> Result<(Self, Recovered), OpenError> {
+    /// As [`Wal::open`], for an adapter that writes in this way.
+    pub(crate) fn open_for(
+        config: WalConfig,
+        access: Access,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let workshop = workshop(config.dir.clone(), config.segment_bytes, access);
+        Self::open_with(config, access, workshop)
+    }
+
+    pub(crate) fn open_with(
+        config: WalConfig,
+        access: Access,
+        workshop: Workshop,
+    ) -> Result<(Self, Recovered), OpenError> {
         config.check()?;
         let lock = disk::lock(&config.dir)?;
-        let mut folder = Folder::new(&config.dir);
+        let mut folder = Folder::new(&config.dir, access);
         let survey = recover(&mut folder, config.store, config.core)?;
         let recovered = recovered(&survey);
         let spares = start_spares(&config, &survey, folder.is_settled(), workshop)
@@ -204,6 +254,11 @@ impl Wal {
     /// Pushes the writes that may start now; returns how many. Pushes none when the queue is full:
     /// the next call tries again. To be called once per turn, also when nothing was appended.
     pub fn submit(&mut self, now: Instant, sq: &mut SubmissionQueue<'_>) -> usize {
+        self.start(now, sq)
+    }
+
+    /// Hands the writes that may start now to `queue`, while it has room; returns how many.
+    pub(crate) fn start(&mut self, now: Instant, queue: &mut dyn Queue) -> usize {
         self.now = Some(now);
         self.stock();
         let mut pushed = 0;
@@ -215,23 +270,14 @@ impl Wal {
             log.writer_mut().beacon();
             self.beacon_at = None;
         }
-        while !sq.is_full() {
+        while queue.has_room() {
             let Some(op) = log.next_op() else { break };
             if op.offset == 0 {
                 // The old segment is complete and durable: nothing writes to it again.
                 self.files.retain(|(segment, _)| *segment >= op.segment);
             }
-            let entry = self.entry(&log, &op);
-            let refused = entry.is_none_or(|entry| {
-                // SAFETY: the bytes lie in the header block or in a slab of the arena. Neither is
-                // moved, freed or written to before this operation completes: a slab with
-                // unfinished batches is never reused, the header block is used again only when
-                // nothing is in flight, and dropping the log with operations in flight leaks
-                // both. The file stays open: the segment in use is dropped only when all writes
-                // to it are durable.
-                unsafe { sq.push(&entry) }.is_err()
-            });
-            if refused {
+            let taken = self.write(&log, &op).is_some_and(|write| queue.push(&write));
+            if !taken {
                 log.writer_mut().poison(WalError::Ring);
                 log.complete(Completion { id: op.id, result: -libc::ENOBUFS });
                 break;
@@ -242,12 +288,11 @@ impl Wal {
         pushed
     }
 
-    fn entry(&self, log: &Log, op: &WriteOp) -> Option<io_uring::squeue::Entry> {
+    fn write<'a>(&'a self, log: &'a Log, op: &WriteOp) -> Option<Write<'a>> {
         let (_, file) = self.files.iter().find(|(segment, _)| *segment == op.segment)?;
         let bytes = log.writer().op_bytes(op);
-        let write = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), op.len);
         let user_data = u64::from(self.tag) << 56 | op.id.0 & OP_MASK;
-        Some(write.offset(op.offset).build().user_data(user_data))
+        Some(Write { user_data, file, bytes, offset: op.offset })
     }
 
     /// Orders segments ahead of need and takes those that are ready.

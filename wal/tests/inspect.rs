@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use common::{BLOCK, STORE, check, config, entry, fill, flip, folder, hard, open, patch, used};
+use common::{
+    BLOCK, Driver, STORE, check, config, entry, fill, flip, folder, hard, open, patch, used,
+};
 use raft_core::{GroupId, Index};
 use wal::inspect::{
     Export, Files, InspectError, Item, Quarantine, Verdict, kind_name, stat, tail, verify, walk,
@@ -152,8 +154,7 @@ fn a_log_in_use_is_refused_or_read_as_it_is() {
     assert!(matches!(refused, InspectError::Open(OpenError::Locked { .. })), "{refused}");
     log.close().unwrap();
     let files = Files::open(dir.path()).unwrap();
-    let Err(wal::uring::DriverError::Open(refused)) = wal::uring::Driver::open(config(dir.path()))
-    else {
+    let Err(wal::uring::DriverError::Open(refused)) = Driver::open(config(dir.path())) else {
         panic!("a log was opened that is being looked at")
     };
     assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
@@ -309,7 +310,7 @@ fn files_of_two_stores_are_left_to_people() {
     let (dir, other) = (folder(), folder());
     written(dir.path(), 10);
     let settings = wal::WalConfig { store: STORE + 1, ..config(other.path()) };
-    let (mut log, _) = wal::uring::Driver::open(settings).unwrap();
+    let (mut log, _) = Driver::open(settings).unwrap();
     fill(&mut log, 7, 1, 1..100, 2000);
     log.close().unwrap();
     std::fs::copy(&used(other.path())[1], dir.path().join("0000000000000002.seg")).unwrap();

@@ -6,9 +6,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{entry, fill, folder, hard, open};
+use common::{Driver, entry, fill, folder, hard, open};
 use raft_core::{Entry, GroupId, Index, LogId, StorageError, Term};
-use wal::uring::Driver;
 use wal::{AppendError, LogReader, Mark};
 
 const G: GroupId = GroupId(1);
