@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use common::{
-    BLOCK, Driver, STORE, check, config, entry, fill, flip, folder, hard, open, patch, used,
+    BLOCK, Driver, STORE, check, config, entry, fill, flip, folder, hard, open, patch, segments,
+    used,
 };
 use raft_core::{GroupId, Index};
 use wal::inspect::{
@@ -239,6 +240,10 @@ fn a_damaged_batch_and_all_behind_it_go_to_the_quarantine() {
     let dir = folder();
     written(dir.path(), 10);
     flip(&used(dir.path())[0], 5 * BLOCK + 64 + 40 + 1000);
+    // Without spares the damaged file is the last one that was looked at before it is replaced.
+    for spare in segments(dir.path()).iter().skip(1) {
+        std::fs::remove_file(spare).unwrap();
+    }
     {
         let mut files = Files::open(dir.path()).unwrap();
         let quarantine = Quarantine::plan(&mut files).unwrap().unwrap();

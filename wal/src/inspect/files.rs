@@ -69,8 +69,10 @@ impl Files {
         self.live
     }
 
-    /// Makes sure that nobody else writes, also to a folder that nobody has ever locked.
-    pub(super) fn lock(&mut self) -> Result<(), OpenError> {
+    /// Makes sure that nobody else writes, also to a folder that nobody has ever locked, and lets
+    /// go of the files: their names may go to others.
+    pub(super) fn take_over(&mut self) -> Result<(), OpenError> {
+        self.open = None;
         if self.lock.is_none() {
             self.lock = Some(disk::lock(&self.dir)?);
         }

@@ -104,7 +104,7 @@ impl<'a> Quarantine<'a> {
     pub fn carry_out(self) -> Result<(), InspectError> {
         let folder = self.folder();
         let Plan { files, moved, cut, .. } = self.plan;
-        files.lock()?;
+        files.take_over()?;
         let dir = files.dir().to_owned();
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
