@@ -21,6 +21,6 @@ pub use export::{Export, ExportedEntry};
 pub use files::Files;
 pub use quarantine::{Lost, Quarantine};
 pub use stat::{BatchCounts, GroupStat, KindStat, SegmentStat, Stat, stat};
-pub use tail::{TailBatch, tail};
+pub use tail::{Follow, TailBatch, tail};
 pub use verify::{Report, Verdict, verify};
 pub use walk::{Batch, Gap, Item, Record, kind_name, walk};

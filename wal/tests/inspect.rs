@@ -14,7 +14,8 @@ use common::{
 };
 use raft_core::{GroupId, Index};
 use wal::inspect::{
-    Export, Files, InspectError, Item, Quarantine, Verdict, kind_name, stat, tail, verify, walk,
+    Export, Files, Follow, InspectError, Item, Quarantine, Verdict, kind_name, stat, tail, verify,
+    walk,
 };
 use wal::{OpenError, SegmentId};
 
@@ -104,6 +105,33 @@ fn the_last_batches_are_found_over_many_segments() {
         assert_eq!(seqs, (first + 1..=end).collect::<Vec<_>>());
         assert!(gaps.is_empty() && last.iter().all(|batch| batch.groups <= 1));
     }
+}
+
+#[test]
+fn what_is_added_to_a_log_is_followed_over_segments() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path());
+    fill(&mut log, 7, 1, 1..6, 2000);
+    let mut files = Files::live(dir.path()).unwrap();
+    let (last, _) = tail(&mut files, 1).unwrap();
+    let mut follow = Follow::behind(&last[0]);
+    let mut seen = last[0].header.batch_seq;
+    assert_eq!(follow.next(&mut files).unwrap(), None);
+    for round in 0..20 {
+        fill(&mut log, 7, 1, 6 + round * 10..16 + round * 10, 2000);
+        while let Some(batch) = follow.next(&mut files).unwrap() {
+            seen += 1;
+            assert_eq!(batch.header.batch_seq, seen);
+        }
+        assert_eq!(seen, log.wal().durable().0);
+    }
+    assert!(log.wal().stats().segments > 2);
+    drop(log);
+    // An opening that goes on behind a torn tail is followed too.
+    let (mut log, _) = open(dir.path());
+    fill(&mut log, 7, 1, 206..209, 2000);
+    let batches = std::iter::from_fn(|| follow.next(&mut files).unwrap());
+    assert_eq!(batches.last().unwrap().header.batch_seq, log.wal().durable().0);
 }
 
 #[test]

@@ -4,10 +4,12 @@
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use engine::GroupId;
-use wal::inspect::{Files, InspectError, stat, tail, verify};
+use wal::inspect::{Files, Follow, InspectError, TailBatch, stat, tail, verify};
 
 mod export;
 mod json;
@@ -26,6 +28,9 @@ Examples:
   flaredb inspect wal quarantine DIR
 
 Exit codes: 0 all is well, 1 the log is damaged, 2 it could not be looked at or nothing was done.";
+
+/// How often to look for what was added to a log.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectOptions {
@@ -72,7 +77,8 @@ Examples:
     /// Show the last batches
     #[command(after_help = "Examples:
   flaredb inspect wal tail flaredb-data/core-000/wal
-  flaredb inspect wal tail flaredb-data/core-000/wal -n 50 --live")]
+  flaredb inspect wal tail flaredb-data/core-000/wal -n 50 --live
+  flaredb inspect wal tail flaredb-data/core-000/wal --live --follow")]
     Tail(TailOptions),
     /// Write state and entries of a group as lines of JSON; the log must be whole
     #[command(after_help = "\
@@ -144,6 +150,9 @@ struct TailOptions {
     /// How many batches
     #[arg(short = 'n', long, default_value_t = 10)]
     batches: usize,
+    /// Go on with what is added, until interrupted
+    #[arg(short = 'f', long, requires = "live")]
+    follow: bool,
 }
 
 #[derive(Debug, Args)]
@@ -221,8 +230,14 @@ fn answer(verb: &Verb, out: &mut Output) -> Result<ExitCode, Failure> {
             }
         }
         Verb::Tail(options) => {
-            let (batches, gaps) = tail(&mut open(&options.look)?, options.batches)?;
+            let mut files = open(&options.look)?;
+            // Somewhere must be where to go on from.
+            let count = options.batches.max(usize::from(options.follow));
+            let (batches, gaps) = tail(&mut files, count)?;
             tables::tail(&batches, &gaps, out)?;
+            if options.follow {
+                follow(&mut files, batches.last(), out)?;
+            }
         }
         Verb::Export(options) => {
             export::export(&mut Files::open(&options.dir)?, GroupId(options.group), out)?;
@@ -232,6 +247,27 @@ fn answer(verb: &Verb, out: &mut Output) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what is added to a log behind `last`, for ever.
+fn follow(files: &mut Files, last: Option<&TailBatch>, out: &mut Output) -> Result<(), Failure> {
+    let mut follow = last.map(Follow::behind);
+    loop {
+        out.flush()?;
+        thread::sleep(FOLLOW_EVERY);
+        match &mut follow {
+            Some(follow) => {
+                while let Some(batch) = follow.next(files)? {
+                    tables::tail_batch(&batch, out)?;
+                }
+            }
+            None => {
+                let (batches, _) = tail(files, usize::MAX)?;
+                batches.iter().try_for_each(|batch| tables::tail_batch(batch, out))?;
+                follow = batches.last().map(Follow::behind);
+            }
+        }
+    }
 }
 
 fn open(look: &Look) -> Result<Files, InspectError> {

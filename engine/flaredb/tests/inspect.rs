@@ -5,7 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -113,6 +113,15 @@ fn a_log_in_use_is_only_looked_at_live() {
     assert!(code == 0 && said.lines().count() > 30 && why.contains("may be in use"), "{why}");
     let (code, _, why) = inspect("quarantine", &dir, &["--yes"]);
     assert!(code == 2 && why.contains("in use by another process"), "{why}");
+    let mut follow = Command::new(PROGRAM);
+    follow.args(["inspect", "wal", "tail"]).arg(&dir).args(["--live", "-n", "1", "--follow"]);
+    let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(follow.stdout.take().unwrap()).lines().skip(1).take(20);
+    let batch = |line: String| line.split_whitespace().nth(2).unwrap().parse::<u64>().unwrap();
+    let batches: Vec<u64> = lines.map(|line| batch(line.unwrap())).collect();
+    assert!(batches.windows(2).all(|pair| pair[0] < pair[1]), "{batches:?}");
+    follow.kill().unwrap();
+    follow.wait().unwrap();
     node.kill().unwrap();
     node.wait().unwrap();
     let (code, report) = json("verify", &dir);

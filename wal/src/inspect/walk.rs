@@ -60,6 +60,15 @@ pub struct Record<'a> {
 }
 
 impl<'a> Batch<'a> {
+    pub(super) const fn new(
+        segment: SegmentId,
+        offset: u64,
+        header: BatchHeader,
+        bytes: &'a [u8],
+    ) -> Self {
+        Self { segment, offset, header, behind_gap: false, bytes }
+    }
+
     /// Its records.
     pub fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
         let start = self.offset;

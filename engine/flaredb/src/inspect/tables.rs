@@ -129,24 +129,29 @@ pub(super) fn tail(batches: &[TailBatch], gaps: &[Gap], out: &mut dyn Write) -> 
         while let Some(gap) = gaps.next_if(|gap| (gap.segment, gap.offset) < place) {
             note(gap, out)?;
         }
-        let head = &batch.header;
-        writeln!(
-            out,
-            "{:20} {:>10} {:>9} {:>9} {:>6} {:>7} {:>7} {:>9} {:>4.0}%  {}{}",
-            batch.segment.to_string(),
-            batch.offset,
-            head.batch_seq,
-            head.durable_seq,
-            head.epoch,
-            head.n_records,
-            batch.groups,
-            head.total_len,
-            f64::from(head.data_len + 64) * 100.0 / f64::from(head.total_len),
-            batch_kind(head.flags),
-            behind(batch.behind_gap),
-        )?;
+        tail_batch(batch, out)?;
     }
     gaps.try_for_each(|gap| note(gap, out))
+}
+
+/// Shows one batch.
+pub(super) fn tail_batch(batch: &TailBatch, out: &mut dyn Write) -> io::Result<()> {
+    let head = &batch.header;
+    writeln!(
+        out,
+        "{:20} {:>10} {:>9} {:>9} {:>6} {:>7} {:>7} {:>9} {:>4.0}%  {}{}",
+        batch.segment.to_string(),
+        batch.offset,
+        head.batch_seq,
+        head.durable_seq,
+        head.epoch,
+        head.n_records,
+        batch.groups,
+        head.total_len,
+        f64::from(head.data_len + 64) * 100.0 / f64::from(head.total_len),
+        batch_kind(head.flags),
+        behind(batch.behind_gap),
+    )
 }
 
 fn batch_kind(kind: u16) -> String {
