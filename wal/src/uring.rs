@@ -3,12 +3,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
-use io_uring::{SubmissionQueue, opcode, types};
+use io_uring::SubmissionQueue;
 use raft_core::{Entry, GroupId, HardState, Index, LogId};
 
 use crate::config::{Recovered, RecoveredGroup, WalConfig};
@@ -22,10 +21,12 @@ use crate::spare::{Spare, Spares, Workshop, workshop};
 use crate::writer::Setup;
 
 mod driver;
+mod queue;
 #[cfg(test)]
 mod tests;
 
 pub use driver::{Driver, DriverError};
+pub(crate) use queue::{Queue, Write};
 
 /// Idle time after which a BEACON proves the last batch.
 pub const BEACON_AFTER: Duration = Duration::from_millis(10);
@@ -38,44 +39,6 @@ pub const STARVED_BYTES_MAX: usize = 8 << 20;
 
 /// Low bits of `user_data`: the number of the operation.
 const OP_MASK: u64 = (1 << 56) - 1;
-
-/// A durable write that is to start. Its bytes lie in the header block or in a slab of the arena.
-/// Neither is moved, freed or written to before the write completes: a slab with unfinished batches
-/// is never reused, the header block is used again only when nothing is in flight, and dropping
-/// the log with operations in flight leaks both. The file stays open: the segment in use is dropped
-/// only when all writes to it are durable.
-pub(crate) struct Write<'a> {
-    /// What its completion carries.
-    pub(crate) user_data: u64,
-    pub(crate) file: &'a File,
-    pub(crate) bytes: &'a [u8],
-    /// Where in the file, in bytes.
-    pub(crate) offset: u64,
-}
-
-/// What takes the writes of a log; it completes each of them, at any time.
-pub(crate) trait Queue {
-    /// Whether it takes one more.
-    fn has_room(&mut self) -> bool;
-
-    /// Takes a write; `false` when it does not, which is a failure if it had room.
-    fn push(&mut self, write: &Write<'_>) -> bool;
-}
-
-impl Queue for SubmissionQueue<'_> {
-    fn has_room(&mut self) -> bool {
-        !self.is_full()
-    }
-
-    fn push(&mut self, write: &Write<'_>) -> bool {
-        let fd = types::Fd(write.file.as_raw_fd());
-        // A batch is never larger than a segment.
-        let entry = opcode::Write::new(fd, write.bytes.as_ptr(), write.bytes.len() as u32);
-        let entry = entry.offset(write.offset).build().user_data(write.user_data);
-        // SAFETY: bytes and file stay where they are until this write completes, see [`Write`].
-        unsafe { SubmissionQueue::push(self, &entry) }.is_ok()
-    }
-}
 
 /// The log of one core, on a ring that belongs to the caller.
 ///
@@ -90,6 +53,7 @@ impl Queue for SubmissionQueue<'_> {
 pub struct Wal {
     shared: Rc<Shared>,
     tag: u8,
+    access: Access,
     /// The segment in use and the spares behind it, in ascending order.
     files: VecDeque<(SegmentId, File)>,
     spares: Spares,
@@ -158,6 +122,7 @@ impl Wal {
         let mut wal = Self {
             shared: Rc::new(shared),
             tag: config.tag,
+            access,
             files: VecDeque::new(),
             spares,
             no_spare: None,
@@ -253,8 +218,14 @@ impl Wal {
 
     /// Pushes the writes that may start now; returns how many. Pushes none when the queue is full:
     /// the next call tries again. To be called once per turn, also when nothing was appended.
+    ///
+    /// Pushes none of a log that [`crate::blocking`] opened: a ring completes a write through the
+    /// page cache before it is durable.
     pub fn submit(&mut self, now: Instant, sq: &mut SubmissionQueue<'_>) -> usize {
-        self.start(now, sq)
+        match self.access {
+            Access::Direct => self.start(now, sq),
+            Access::Buffered => 0,
+        }
     }
 
     /// Hands the writes that may start now to `queue`, while it has room; returns how many.

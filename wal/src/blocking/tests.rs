@@ -160,6 +160,16 @@ fn several_batches_share_a_flush() {
     assert_eq!((log.turn(), log.wal().durable()), (Ok(1), last));
 }
 
+#[test]
+fn a_ring_gets_nothing_that_it_could_not_make_durable() {
+    let (dir, mut ring) = (folder(), io_uring::IoUring::new(8).unwrap());
+    let (mut log, _) = Driver::open(config(&dir)).unwrap();
+    let mark = append(&mut log, 1, 100);
+    assert_eq!(log.wal_mut().submit(Instant::now(), &mut ring.submission()), 0);
+    assert!(log.wal().in_flight() == 0 && log.wal().durable() < mark);
+    log.run_until(mark).unwrap();
+}
+
 /// A workshop that fails with this error number while it is not zero.
 fn failing(dir: &TempDir, error: &Arc<AtomicU32>) -> Workshop {
     let error = Arc::clone(error);
