@@ -37,6 +37,13 @@ fn by_files(config: WalConfig) -> Driver {
 }
 
 #[test]
+fn the_tests_of_the_log_run_through_plain_files_here() {
+    let dir = folder();
+    let (log, _) = Driver::open(config(dir.path())).unwrap();
+    assert!(matches!(log, Driver::Blocking(_)));
+}
+
+#[test]
 fn a_log_written_by_one_adapter_opens_with_the_other() {
     for cut_short in [false, true] {
         let dir = folder();
