@@ -54,6 +54,8 @@ fn a_sound_log_is_verified_counted_and_walked_without_a_trace() {
     let state = Some(hard(3, 2, 1));
     let mark = log.wal_mut().append(GroupId(9), state, &[entry(9, 3, 1, 0)]).unwrap();
     log.run_until(mark).unwrap();
+    let mark = log.wal_mut().purge(GroupId(7), Index(10)).unwrap();
+    log.run_until(mark).unwrap();
     log.close().unwrap();
     let before = snapshot(dir.path());
 
@@ -64,7 +66,7 @@ fn a_sound_log_is_verified_counted_and_walked_without_a_trace() {
     let found = stat(&mut files).unwrap();
     assert_eq!(found.segments.len() as u64, report.segments);
     let batches = found.batches;
-    assert_eq!((batches.normal, batches.close, batches.other), (101, 1, 0));
+    assert_eq!((batches.normal, batches.close, batches.other), (102, 1, 0));
     assert_eq!(batches.normal + batches.beacon + batches.close, report.batches);
     assert_eq!((found.bytes, found.gaps.len()), (report.bytes, 0));
     assert_eq!(found.segments.iter().map(|segment| segment.used).sum::<u64>(), found.bytes);
@@ -72,10 +74,12 @@ fn a_sound_log_is_verified_counted_and_walked_without_a_trace() {
     assert_eq!((kind_name(1), entries.records, entries.data_bytes), ("ENTRY", 101, 200_000));
     assert_eq!(entries.bytes, 100 * 2040 + 40);
     assert_eq!((found.kinds[&2].records, found.kinds[&2].bytes), (1, 136));
-    assert_eq!(found.groups[&GroupId(7)].records, 100);
+    assert_eq!((kind_name(3), found.kinds[&3].records, found.kinds[&3].bytes), ("PURGE", 1, 40));
+    let seven = found.groups[&GroupId(7)];
+    assert_eq!((seven.records, seven.last), (101, entry(7, 1, 100, 0).id));
     assert_eq!(found.groups[&GroupId(9)].last, entry(9, 3, 1, 0).id);
     let headers = 64 * report.batches;
-    assert_eq!(found.record_bytes, headers + entries.bytes + 136);
+    assert_eq!(found.record_bytes, headers + entries.bytes + 136 + 40);
     assert!((found.fill() - found.record_bytes as f64 / found.bytes as f64).abs() < 1e-9);
 
     let mut seen = Vec::new();

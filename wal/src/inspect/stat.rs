@@ -8,7 +8,7 @@ use raft_core::{GroupId, LogId};
 use super::walk::{Batch, Gap, Item, walk};
 use super::{Files, InspectError};
 use crate::op::SegmentId;
-use crate::record::{BATCH_HEADER_BYTES, flags, record_bytes};
+use crate::record::{BATCH_HEADER_BYTES, RecordKind, flags, record_bytes};
 
 /// One segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Stat {
             let group = self.groups.entry(GroupId(record.header.group)).or_default();
             group.records += 1;
             group.bytes += bytes;
-            if record.header.index > 0 {
+            if record.header.kind == RecordKind::Entry as u8 {
                 group.last = record.header.id();
             }
         }
