@@ -186,3 +186,19 @@ fn a_stopped_log_takes_none_of_these() {
     let snapshot = LogId::new(Term(1), Index(1));
     assert_eq!(log.wal_mut().restart(G, snapshot, None, &[]), Err(AppendError::Closed));
 }
+
+#[test]
+fn an_entry_below_what_was_purged_has_its_term() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path());
+    fill(&mut log, 1, 1, 1..5, 40);
+    fill(&mut log, 1, 3, 5..11, 40);
+    // The run of the term began before the first index, and the log now begins before the run.
+    let mark = log.wal_mut().purge(G, Index(6));
+    run(&mut log, mark);
+    fill(&mut log, 1, 3, 3..6, 40);
+    let log = check_from(dir.path(), log, 1, 3, &[3, 3, 3], 40);
+    for index in 3..6 {
+        assert_eq!(log.wal().reader().term_at(G, Index(index)), Ok(Term(3)));
+    }
+}
