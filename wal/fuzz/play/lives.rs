@@ -37,7 +37,7 @@ pub(super) fn written(reader: &mut Reader<'_>, tally: &mut Tally) -> Disk {
     let log = Log::new(setup(1, reader.below(16)), survey);
     let mut world = World { disk, log, flying: Vec::new(), term: 1 };
     while !reader.is_empty() {
-        match reader.below(16) {
+        match reader.below(20) {
             0..=4 => world.append(reader),
             5..=6 => world.start(),
             7..=9 => world.finish(reader),
@@ -52,6 +52,7 @@ pub(super) fn written(reader: &mut Reader<'_>, tally: &mut Tally) -> Disk {
                 world.log.writer_mut().close();
                 world.settle();
             }
+            15..=17 => world.shorten(reader),
             _ => break,
         }
     }
@@ -100,6 +101,22 @@ impl World {
         let hard = HardState { term: Term(self.term), vote: Some(NodeId(1)), commit: Index(0) };
         // A unit that does not fit is refused and changes nothing.
         let _ = self.log.append(group, (shape % 2 == 0).then_some(hard), &entries);
+    }
+
+    /// A group gives up its beginning, or all it had, or begins behind a snapshot.
+    fn shorten(&mut self, reader: &mut Reader<'_>) {
+        let group = GroupId(1 + reader.below(3) as u64);
+        let (first, _) = self.log.index().appended(group);
+        let index = Index(first.0 + reader.below(8) as u64);
+        // What is refused changes nothing.
+        let _ = match reader.below(4) {
+            0 => self.log.delete(group),
+            1 => {
+                let snapshot = LogId::new(Term(self.term), index);
+                self.log.restart(group, snapshot, None, &[])
+            }
+            _ => self.log.purge(group, index),
+        };
     }
 
     fn start(&mut self) {
