@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("wal", &["raft-core"]),
     ("net", &["raft-core"]),
     ("engine", &["raft-core", "multi-raft", "wal", "net"]),
-    ("flaredb", &["engine"]),
+    ("flaredb", &["engine", "wal"]),
     ("chainfire", &["raft-core", "wal", "net"]),
     ("sim", &["raft-core", "multi-raft", "wal", "net", "engine", "flaredb"]),
     ("bench", &["raft-core", "multi-raft", "wal", "net", "engine", "flaredb"]),

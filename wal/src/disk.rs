@@ -43,7 +43,11 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     make(dir)?;
     let path = dir.join("LOCK");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| io_error("create", &path, error))?;
+    hold(file.map_err(|error| io_error("create", &path, error))?, dir)
+}
+
+/// Locks the folder through its open `LOCK` for as long as the file lives.
+pub(crate) fn hold(file: File, dir: &Path) -> Result<File, OpenError> {
     let until = Instant::now() + LOCK_WAIT;
     loop {
         // SAFETY: the descriptor is open for the whole call; flock touches no memory.
@@ -60,7 +64,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
             Some(libc::EWOULDBLOCK) => {
                 return Err(OpenError::Locked { dir: dir.to_owned() });
             }
-            _ => return Err(io_error("lock", &path, error)),
+            _ => return Err(io_error("lock", dir, error)),
         }
     }
 }
@@ -71,6 +75,43 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 pub(crate) fn path_of(dir: &Path, segment: SegmentId) -> PathBuf {
     dir.join(segment.to_string())
+}
+
+/// How the files of a log are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Past the page cache, each write durable by itself.
+    Direct,
+    /// Through the page cache, durable once flushed.
+    Buffered,
+}
+
+impl Access {
+    /// The flag of the system with which a file is filled or read.
+    pub(crate) const fn flag(self) -> libc::c_int {
+        match self {
+            Self::Direct => libc::O_DIRECT,
+            Self::Buffered => 0,
+        }
+    }
+
+    /// Opens a file for the writes of a log.
+    pub(crate) fn open(self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::Direct => open_direct(path),
+            Self::Buffered => OpenOptions::new().read(true).write(true).open(path),
+        }
+    }
+}
+
+/// Opens a file through the page cache, but without what the cache holds of it. The caller has
+/// flushed the file, so that nothing is lost.
+fn open_anew(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    // SAFETY: the descriptor is open for the whole call, which touches no memory of ours. Where it
+    // does nothing, as in memory, there is no device that could differ.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    Ok(file)
 }
 
 /// Opens a file for durable writes past the page cache.
@@ -97,18 +138,19 @@ fn settle(path: &Path) -> io::Result<bool> {
     Ok(matches!(error, None | Some(libc::ENOSPC | libc::EDQUOT)))
 }
 
-/// The segment files of a folder. They are read past the page cache and only after they were
-/// settled and flushed: what a killed process left behind and the device does not have must not be
-/// seen (nor lost later).
+/// The segment files of a folder. They are read past the page cache, where the log needs that or
+/// the file system can do it, and only after they were settled and flushed: what a killed process
+/// left behind and the device does not have must not be seen (nor lost later).
 pub(crate) struct Folder {
     dir: PathBuf,
     open: Option<(SegmentId, File)>,
     settled: bool,
+    access: Access,
 }
 
 impl Folder {
-    pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), open: None, settled: true }
+    pub(crate) fn new(dir: &Path, access: Access) -> Self {
+        Self { dir: dir.to_owned(), open: None, settled: true, access }
     }
 
     /// Whether nothing that an earlier process began can change a file any more.
@@ -121,10 +163,16 @@ impl Folder {
             let path = path_of(&self.dir, segment);
             let flags = libc::O_DIRECT;
             let file = OpenOptions::new().read(true).custom_flags(flags).open(&path);
-            let file = file.map_err(|error| match error.raw_os_error() {
-                Some(libc::EINVAL) => OpenError::NoDirectIo { dir: self.dir.clone() },
-                _ => io_error("open", &path, error),
-            })?;
+            let file = match file {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match self.access {
+                    Access::Direct => {
+                        return Err(OpenError::NoDirectIo { dir: self.dir.clone() });
+                    }
+                    Access::Buffered => open_anew(&path),
+                },
+                other => other,
+            };
+            let file = file.map_err(|error| io_error("open", &path, error))?;
             self.open = Some((segment, file));
         }
         match &self.open {

@@ -19,9 +19,11 @@
 //! # What it is
 //!
 //! The format is in `FORMAT.md`. A pure half turns appends into batches and writes ([`writer`],
-//! [`log`]), proves what is on disk ([`recover`]) and knows where each entry lies ([`index`]). One
-//! adapter, [`uring`], turns the writes into submissions on a ring that belongs to the caller.
-//! Production opens a [`Wal`]; [`uring::Driver`] owns a ring for tests and tools.
+//! [`log`]), proves what is on disk ([`recover`]) and knows where each entry lies ([`index`]). Two
+//! adapters carry out the writes. [`uring`] turns them into submissions on a ring that belongs to
+//! the caller: production opens a [`Wal`]; [`uring::Driver`] owns a ring for tests and tools.
+//! [`blocking`] writes and flushes in the calling thread, for where there is no ring or no direct
+//! I/O. Both write the same files. [`inspect`] looks into the files of a log that is stopped.
 //!
 //! # What it is not
 //!
@@ -49,11 +51,16 @@
 
 mod arena;
 pub mod batch;
+<<<<<<< HEAD
 mod checkpoint;
+=======
+pub mod blocking;
+>>>>>>> wal-doors
 mod config;
 mod disk;
 mod error;
 pub mod index;
+pub mod inspect;
 pub mod log;
 pub mod op;
 mod probe;

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::arena::Blocks;
-use crate::disk::{open_direct, path_of, sync_dir};
+use crate::disk::{Access, path_of, sync_dir};
 use crate::op::SegmentId;
 use crate::record::BLOCK_BYTES;
 
@@ -201,7 +201,7 @@ fn pause(stop: &AtomicBool) {
 }
 
 /// The workshop for real folders.
-pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
+pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64, access: Access) -> Workshop {
     Box::new(move |order, stop| {
         let id = match order {
             Order::Remove(segment) => {
@@ -209,9 +209,18 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
                 return sync_dir(&dir).map(|()| None);
             }
             Order::Adopt(segment) => segment,
+<<<<<<< HEAD
             Order::Recycle { old, new } => {
                 if recycle(&dir, old, new, segment_bytes).is_ok() {
                     return spare(&dir, new, true).map(Some);
+=======
+            Order::Make(segment) => {
+                let path = path_of(&dir, segment);
+                if let Err(error) = fill(&path, segment_bytes, access, stop) {
+                    // Half a file is worth nothing and takes space.
+                    let _ = fs::remove_file(&path);
+                    return Err(error);
+>>>>>>> wal-doors
                 }
                 // Whatever is wrong with it, a new file is as good.
                 let _ = fs::remove_file(path_of(&dir, old));
@@ -223,7 +232,12 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64) -> Workshop {
                 segment
             }
         };
+<<<<<<< HEAD
         spare(&dir, id, false).map(Some)
+=======
+        let file = access.open(&path_of(&dir, id))?;
+        Ok(Some(Spare { id, file, salt: random()? }))
+>>>>>>> wal-doors
     })
 }
 
@@ -261,9 +275,13 @@ fn recycle(dir: &Path, old: SegmentId, new: SegmentId, bytes: u64) -> io::Result
 
 /// Writes a file of zeros: real blocks, so that a later write changes no metadata of the file
 /// system.
+<<<<<<< HEAD
 fn fill(path: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+=======
+fn fill(path: &std::path::Path, bytes: u64, access: Access, stop: &AtomicBool) -> io::Result<()> {
+>>>>>>> wal-doors
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
+    options.write(true).create(true).truncate(true).custom_flags(access.flag());
     let file = options.open(path)?;
     claim(&file, bytes)?;
     let zeros = Blocks::zeroed(FILL_BYTES.min(bytes as usize));

@@ -3,16 +3,15 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
-use io_uring::{SubmissionQueue, opcode, types};
+use io_uring::SubmissionQueue;
 use raft_core::{Entry, GroupId, HardState, Index, LogId};
 
 use crate::config::{Recovered, RecoveredGroup, WalConfig};
-use crate::disk::{self, Folder, Segments};
+use crate::disk::{self, Access, Folder, Segments};
 use crate::error::{AppendError, OpenError, WalError};
 use crate::log::{Log, WalSpace, WalStats};
 use crate::op::{Completion, Mark, OpId, SegmentId, WriteOp};
@@ -23,10 +22,12 @@ use crate::spare::{Spare, Spares, Workshop, workshop};
 use crate::writer::Setup;
 
 mod driver;
+mod queue;
 #[cfg(test)]
 mod tests;
 
 pub use driver::{Driver, DriverError};
+pub(crate) use queue::{Queue, Write};
 
 /// Idle time after which a BEACON proves the last batch.
 pub const BEACON_AFTER: Duration = Duration::from_millis(10);
@@ -53,6 +54,7 @@ const OP_MASK: u64 = (1 << 56) - 1;
 pub struct Wal {
     shared: Rc<Shared>,
     tag: u8,
+    access: Access,
     /// The segment in use and the spares behind it, in ascending order.
     files: VecDeque<(SegmentId, File)>,
     spares: Spares,
@@ -83,14 +85,26 @@ impl Wal {
     /// [`OpenError`]; nothing that was acknowledged is changed. A full disk is no error: the log
     /// opens, and appends wait for space.
     pub fn open(config: WalConfig) -> Result<(Self, Recovered), OpenError> {
-        let workshop = workshop(config.dir.clone(), config.segment_bytes);
-        Self::open_with(config, workshop)
+        Self::open_for(config, Access::Direct)
     }
 
-    fn open_with(config: WalConfig, workshop: Workshop) -> Result<(Self, Recovered), OpenError> {
+    /// As [`Wal::open`], for an adapter that writes in this way.
+    pub(crate) fn open_for(
+        config: WalConfig,
+        access: Access,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let workshop = workshop(config.dir.clone(), config.segment_bytes, access);
+        Self::open_with(config, access, workshop)
+    }
+
+    pub(crate) fn open_with(
+        config: WalConfig,
+        access: Access,
+        workshop: Workshop,
+    ) -> Result<(Self, Recovered), OpenError> {
         config.check()?;
         let lock = disk::lock(&config.dir)?;
-        let mut folder = Folder::new(&config.dir);
+        let mut folder = Folder::new(&config.dir, access);
         let survey = recover(&mut folder, config.store, config.core)?;
         let recovered = recovered(&survey);
         let spares = start_spares(&config, &survey, folder.is_settled(), workshop)
@@ -111,6 +125,7 @@ impl Wal {
         let mut wal = Self {
             shared: Rc::new(shared),
             tag: config.tag,
+            access,
             files: VecDeque::new(),
             spares,
             no_spare: None,
@@ -207,7 +222,18 @@ impl Wal {
 
     /// Pushes the writes that may start now; returns how many. Pushes none when the queue is full:
     /// the next call tries again. To be called once per turn, also when nothing was appended.
+    ///
+    /// Pushes none of a log that [`crate::blocking`] opened: a ring completes a write through the
+    /// page cache before it is durable.
     pub fn submit(&mut self, now: Instant, sq: &mut SubmissionQueue<'_>) -> usize {
+        match self.access {
+            Access::Direct => self.start(now, sq),
+            Access::Buffered => 0,
+        }
+    }
+
+    /// Hands the writes that may start now to `queue`, while it has room; returns how many.
+    pub(crate) fn start(&mut self, now: Instant, queue: &mut dyn Queue) -> usize {
         self.now = Some(now);
         self.stock();
         self.relocate();
@@ -220,23 +246,14 @@ impl Wal {
             log.writer_mut().beacon();
             self.beacon_at = None;
         }
-        while !sq.is_full() {
+        while queue.has_room() {
             let Some(op) = log.next_op() else { break };
             if op.offset == 0 {
                 // The old segment is complete and durable: nothing writes to it again.
                 self.files.retain(|(segment, _)| *segment >= op.segment);
             }
-            let entry = self.entry(&log, &op);
-            let refused = entry.is_none_or(|entry| {
-                // SAFETY: the bytes lie in the header block or in a slab of the arena. Neither is
-                // moved, freed or written to before this operation completes: a slab with
-                // unfinished batches is never reused, the header block is used again only when
-                // nothing is in flight, and dropping the log with operations in flight leaks
-                // both. The file stays open: the segment in use is dropped only when all writes
-                // to it are durable.
-                unsafe { sq.push(&entry) }.is_err()
-            });
-            if refused {
+            let taken = self.write(&log, &op).is_some_and(|write| queue.push(&write));
+            if !taken {
                 log.writer_mut().poison(WalError::Ring);
                 log.complete(Completion { id: op.id, result: -libc::ENOBUFS });
                 break;
@@ -247,12 +264,11 @@ impl Wal {
         pushed
     }
 
-    fn entry(&self, log: &Log, op: &WriteOp) -> Option<io_uring::squeue::Entry> {
+    fn write<'a>(&'a self, log: &'a Log, op: &WriteOp) -> Option<Write<'a>> {
         let (_, file) = self.files.iter().find(|(segment, _)| *segment == op.segment)?;
         let bytes = log.writer().op_bytes(op);
-        let write = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), op.len);
         let user_data = u64::from(self.tag) << 56 | op.id.0 & OP_MASK;
-        Some(write.offset(op.offset).build().user_data(user_data))
+        Some(Write { user_data, file, bytes, offset: op.offset })
     }
 
     /// Copies living entries out of mostly dead segments, some at a time.

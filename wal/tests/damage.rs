@@ -6,10 +6,12 @@ mod common;
 
 use std::path::Path;
 
-use common::{BLOCK, STORE, check, config, entry, fill, flip, folder, open, patch, segments, used};
+use common::{
+    BLOCK, Driver, STORE, check, config, entry, fill, flip, folder, open, patch, segments, used,
+};
 use raft_core::{GroupId, Index, StorageError};
 use wal::batch::{Builder, Expected};
-use wal::uring::{Driver, DriverError};
+use wal::uring::DriverError;
 use wal::{OpenError, WalConfig};
 
 fn refusal(config: WalConfig) -> OpenError {

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{check, config, entry, folder};
+use common::{Driver, check, config, entry, folder};
 use raft_core::GroupId;
-use wal::uring::Driver;
 use wal::{AppendError, Mark, WalConfig};
 
 /// A mounted file system of 64 MiB; unmounted at the end.

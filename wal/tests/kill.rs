@@ -9,10 +9,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{check, config, entry, folder, hard, open};
+use common::{Driver, check, config, entry, folder, hard, open, test_name};
 use raft_core::{GroupId, Index};
 use wal::WalConfig;
-use wal::uring::Driver;
 
 const DIR: &str = "WAL_KILL_DIR";
 const GROUPS: u64 = 3;
@@ -43,22 +42,24 @@ fn what_a_killed_process_acknowledged_is_there() {
     if let Some(dir) = std::env::var_os(DIR) {
         child(Path::new(&dir));
     }
+    let name = test_name(module_path!(), "what_a_killed_process_acknowledged_is_there");
     let dir = folder();
     let mut before = 0;
     for round in 0..6 {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "what_a_killed_process_acknowledged_is_there", "--nocapture"])
+            .args(["--exact", &name, "--nocapture"])
             .env(DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let reader = std::thread::spawn(move || {
-            let acked = lines.map_while(Result::ok);
-            let acked = acked.filter_map(|line| line.strip_prefix("acked ")?.parse::<u64>().ok());
-            acked.last().unwrap_or(0)
-        });
-        std::thread::sleep(Duration::from_millis(250 + 60 * round));
+        let mut acked = lines
+            .map_while(Result::ok)
+            .filter_map(|line| line.strip_prefix("acked ")?.parse::<u64>().ok());
+        // On a busy machine it may take a while until the process has begun.
+        let first = acked.next().unwrap_or(0);
+        let reader = std::thread::spawn(move || acked.last().unwrap_or(first));
+        std::thread::sleep(Duration::from_millis(150 + 60 * round));
         process.kill().unwrap();
         process.wait().unwrap();
         let acked = reader.join().unwrap();

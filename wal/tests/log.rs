@@ -5,9 +5,8 @@
 
 mod common;
 
-use common::{BLOCK, check, config, entry, fill, flip, folder, hard, open, segments, used};
+use common::{BLOCK, Driver, check, config, entry, fill, flip, folder, hard, open, segments, used};
 use raft_core::{Entry, EntryKind, GroupId, Index, LogId, StorageError, Term};
-use wal::uring::Driver;
 use wal::{AppendError, Mark, WalConfig};
 
 #[test]

@@ -6,9 +6,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{entry, fill, folder, hard, open};
+use common::{Driver, entry, fill, folder, hard, open};
 use raft_core::{Entry, GroupId, Index, LogId, StorageError, Term};
-use wal::uring::Driver;
 use wal::{AppendError, LogReader, Mark};
 
 const G: GroupId = GroupId(1);
@@ -214,4 +213,20 @@ fn the_index_takes_about_eight_bytes_an_entry() {
     assert!((8.0..9.5).contains(&look(&log, 40_000)));
     drop(log);
     assert!((8.0..9.5).contains(&look(&open(dir.path()).0, 40_000)));
+}
+
+#[test]
+fn an_entry_below_what_was_purged_has_its_term() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path());
+    fill(&mut log, 1, 1, 1..5, 40);
+    fill(&mut log, 1, 3, 5..11, 40);
+    // The run of the term began before the first index, and the log now begins before the run.
+    let mark = log.wal_mut().purge(G, Index(6));
+    run(&mut log, mark);
+    fill(&mut log, 1, 3, 3..6, 40);
+    let log = check_from(dir.path(), log, 1, 3, &[3, 3, 3], 40);
+    for index in 3..6 {
+        assert_eq!(log.wal().reader().term_at(G, Index(index)), Ok(Term(3)));
+    }
 }

@@ -9,10 +9,9 @@ use std::cell::Cell;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{config, entry, folder, hard};
+use common::{Driver, config, entry, folder, hard};
 use raft_core::{GroupId, Index, LogId, Term};
 use wal::WalConfig;
-use wal::uring::Driver;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };

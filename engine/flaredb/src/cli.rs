@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError, Partial, nodes, number_or_word};
 use crate::dev::{self, DevOptions};
+use crate::inspect::{self, InspectOptions};
 use crate::node::Node;
 
 const EXAMPLES: &str = "\
@@ -19,6 +20,7 @@ Examples:
   flaredb dev                          three nodes on this machine, clients on 7001 to 7003
   flaredb dev --load 10s               the same, driven for ten seconds
   flaredb start --config node.toml     one node of a cluster
+  flaredb inspect wal verify DIR       whether the log of a core is whole
   redis-cli -c -p 7001 set greeting hello";
 
 /// How long the main thread sleeps between looks at what may end the program.
@@ -51,6 +53,8 @@ enum Verb {
         #[arg(default_value = "node.toml")]
         config: PathBuf,
     },
+    /// Look into the files of a node that is stopped
+    Inspect(InspectOptions),
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +159,10 @@ pub fn run() -> ExitCode {
                 Err(error) => fail(2, &error),
             }
         }
+        Verb::Inspect(options) => match inspect::run(&options) {
+            Ok(code) => code,
+            Err(error) => fail(2, &error),
+        },
     }
 }
 

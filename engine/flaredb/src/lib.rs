@@ -24,6 +24,7 @@ pub mod connection;
 pub mod dev;
 mod gather;
 mod info;
+mod inspect;
 pub mod kv;
 pub mod load;
 pub mod node;

@@ -54,6 +54,9 @@ pub(crate) enum Input {
     Request { ticket: u64, group: GroupId, action: Action },
 }
 
+/// The state machine that is being built of a snapshot, and its group.
+pub(crate) type Staged = Rc<RefCell<Option<(GroupId, Rc<RefCell<Kv>>)>>>;
+
 /// A node, alive or not.
 pub(crate) struct Node {
     pub(crate) place: usize,
@@ -84,7 +87,7 @@ pub(crate) struct Host {
     pub(crate) view: Arc<NodeView>,
     pub(crate) machines: BTreeMap<GroupId, Rc<RefCell<Kv>>>,
     /// The state machine that is being built of a snapshot.
-    pub(crate) staged: Rc<RefCell<Option<(GroupId, Rc<RefCell<Kv>>)>>>,
+    pub(crate) staged: Staged,
     pub(crate) shelf: Rc<RefCell<Shelf>>,
     pub(crate) newest: Newest,
     pub(crate) desk: Desk,
@@ -336,7 +339,7 @@ pub(crate) struct Effects<'a> {
     pub(crate) asked: &'a mut BTreeMap<u64, bool>,
     pub(crate) terms: &'a mut BTreeMap<GroupId, BTreeMap<Index, Term>>,
     pub(crate) machines: &'a mut BTreeMap<GroupId, Rc<RefCell<Kv>>>,
-    pub(crate) staged: &'a Rc<RefCell<Option<(GroupId, Rc<RefCell<Kv>>)>>>,
+    pub(crate) staged: &'a Staged,
     pub(crate) shelf: &'a Rc<RefCell<Shelf>>,
     pub(crate) newest: &'a Newest,
     pub(crate) jobs: &'a mut Vec<SnapshotJob>,

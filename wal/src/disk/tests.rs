@@ -76,7 +76,7 @@ fn writes_of_a_killed_process_end_before_anything_is_read() {
             process.env("WAL_SETTLE_GROUP", group);
         }
         assert!(!process.status().unwrap().success());
-        let mut folder = Folder::new(dir.path());
+        let mut folder = Folder::new(dir.path(), Access::Direct);
         assert_eq!(folder.segments().unwrap(), [(SegmentId(1), (PIECE * PIECES) as u64)]);
         let (mut found, mut later) = (Blocks::zeroed(PIECE * PIECES), Blocks::zeroed(0));
         folder.read(SegmentId(1), 0, found.bytes_mut()).unwrap();

@@ -217,8 +217,12 @@ impl GroupLog {
             }
         }
         if self.len == 0 {
+            // The run of the first entry may begin before it, and what comes next before the run.
+            self.terms.clear();
+            self.confs.clear();
             self.places.clear();
             self.skip = 0;
+            return;
         }
         let end = self.first + self.len as u64;
         let runs = self.terms.partition_point(|&(first, _)| first < end);

@@ -166,7 +166,8 @@ fn a_log_with_work_always_says_what_it_waits_for() {
 
 /// A workshop that fails with this error number while it is not zero.
 fn failing(dir: &TempDir, error: &Arc<AtomicU32>) -> Workshop {
-    let (error, mut real) = (Arc::clone(error), workshop(dir.path().to_owned(), 64 << 10));
+    let (error, mut real) =
+        (Arc::clone(error), workshop(dir.path().to_owned(), 64 << 10, Access::Direct));
     Box::new(move |order, stop| match error.load(Ordering::Relaxed) {
         0 => real(order, stop),
         error => Err(io::Error::from_raw_os_error(error as i32)),
@@ -178,7 +179,8 @@ fn a_full_disk_refuses_after_a_while_and_resumes() {
     for (number, full) in [(libc::ENOSPC, true), (libc::EIO, false)] {
         let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
         let error = Arc::new(AtomicU32::new(if full { number as u32 } else { 0 }));
-        let (mut wal, _) = Wal::open_with(config(&dir), failing(&dir, &error)).unwrap();
+        let (mut wal, _) =
+            Wal::open_with(config(&dir), Access::Direct, failing(&dir, &error)).unwrap();
         error.store(number as u32, Ordering::Relaxed);
         let (mut index, mut last) = (0, Mark(0));
         let refused = loop {
@@ -215,14 +217,15 @@ fn a_full_disk_refuses_after_a_while_and_resumes() {
 fn memory_is_bounded_while_a_segment_takes_its_time() {
     let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
     let go = Arc::new(AtomicU32::new(1));
-    let (gate, mut real) = (Arc::clone(&go), workshop(dir.path().to_owned(), 64 << 10));
+    let (gate, mut real) =
+        (Arc::clone(&go), workshop(dir.path().to_owned(), 64 << 10, Access::Direct));
     let slow = move |order, stop: &AtomicBool| {
         while gate.load(Ordering::Relaxed) == 0 && !stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
         real(order, stop)
     };
-    let (mut wal, _) = Wal::open_with(config(&dir), Box::new(slow)).unwrap();
+    let (mut wal, _) = Wal::open_with(config(&dir), Access::Direct, Box::new(slow)).unwrap();
     go.store(0, Ordering::Relaxed);
     let mut last = Mark(0);
     let refused = (1..).find_map(|index| {
@@ -270,12 +273,13 @@ fn unused_files_are_adopted_and_others_removed() {
     let orders = Arc::new(Mutex::new(Vec::new()));
     drop(Wal::open(config(&dir)).unwrap());
     std::fs::write(dir.path().join(SegmentId(5).to_string()), b"half").unwrap();
-    let (seen, mut real) = (Arc::clone(&orders), workshop(dir.path().to_owned(), 64 << 10));
+    let (seen, mut real) =
+        (Arc::clone(&orders), workshop(dir.path().to_owned(), 64 << 10, Access::Direct));
     let spy = move |order, stop: &_| {
         seen.lock().unwrap().push(order);
         real(order, stop)
     };
-    drop(Wal::open_with(config(&dir), Box::new(spy)).unwrap());
+    drop(Wal::open_with(config(&dir), Access::Direct, Box::new(spy)).unwrap());
     let expected = [Order::Remove(SegmentId(5)), Order::Adopt(SegmentId(1))];
     assert_eq!(*orders.lock().unwrap(), expected);
 }

@@ -1,12 +1,16 @@
-//! What the tests share: a folder on the disk of the build, entries with a recognisable payload.
+//! What the tests share: a folder on the disk of the build, entries with a recognisable payload, a
+//! log through the adapter under test.
 #![allow(dead_code, unreachable_pub, reason = "each test file takes what it needs")]
 
 use std::path::{Path, PathBuf};
 
 use raft_core::{Entry, EntryKind, GroupId, HardState, Index, LogId, NodeId, Term};
 use tempfile::TempDir;
-use wal::uring::Driver;
 use wal::{LogReader, Recovered, WalConfig};
+
+mod driver;
+
+pub use driver::Driver;
 
 pub const STORE: u128 = 0x1234_5678_9ABC_DEF0_0FED_CBA9_8765_4321;
 pub const BLOCK: u64 = 4096;
@@ -71,6 +75,14 @@ pub fn check(reader: &LogReader, group: u64, terms: &[u64], len: usize) {
     for (i, found) in out.iter().enumerate() {
         assert_eq!(*found, entry(group, terms[i], i as u64 + 1, len));
         assert_eq!(reader.term_at(id, found.id.index), Ok(Term(terms[i])));
+    }
+}
+
+/// The name of a test as the command line of its program has it.
+pub fn test_name(module: &str, name: &str) -> String {
+    match module.split_once("::") {
+        Some((_, inner)) => format!("{inner}::{name}"),
+        None => name.to_owned(),
     }
 }
 
