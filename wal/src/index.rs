@@ -8,7 +8,7 @@ use raft_core::{GroupId, Index};
 
 use crate::batch::records;
 use crate::op::{Mark, NUMBER_END};
-use crate::record::{GroupState, PURGE_RESTART, RecordHeader, RecordKind};
+use crate::record::{BatchHeader, GroupState, PURGE_RESTART, RecordHeader, RecordKind};
 use crate::relocate::Relocation;
 
 mod group;
@@ -234,15 +234,18 @@ impl LogIndex {
     /// # Errors
     /// [`Misfit`] when a record does not follow its group's log.
     pub fn apply(&mut self, slot: u16, offset: u64, batch: &[u8]) -> Result<(), Misfit> {
+        let seq = BatchHeader::read(batch).map_or(0, |header| header.batch_seq);
         for (at, head, data) in records(batch) {
             let place = Place::new(slot, offset + at as u64, head.data_len);
-            self.apply_record(at, &head, data, place)?;
+            self.apply_record(Mark(seq), at, &head, data, place)?;
         }
         Ok(())
     }
 
+    /// One record of the batch `seq`.
     pub(crate) fn apply_record(
         &mut self,
+        seq: Mark,
         offset: usize,
         head: &RecordHeader,
         data: &[u8],
@@ -253,7 +256,7 @@ impl LogIndex {
         let kind = RecordKind::from_u8(head.kind).ok_or(unknown)?;
         match kind {
             RecordKind::Delete => {
-                self.delete(group);
+                self.delete(group, seq);
                 return Ok(());
             }
             // Says again what is there.
@@ -302,14 +305,16 @@ impl LogIndex {
         }
     }
 
-    /// A group that was appended to behind its deletion begins anew, any other is forgotten.
-    fn delete(&mut self, group: GroupId) {
+    /// A group that was appended to behind its deletion in the batch `seq` begins anew, any other
+    /// is forgotten. One that will be deleted again is remembered until then: what is appended
+    /// behind that must know of it.
+    fn delete(&mut self, group: GroupId, seq: Mark) {
         let Some(log) = self.groups.get_mut(&group) else { return };
         let (appended, changed) = (log.appended, log.changed);
         log.restart(1, 0, &mut self.usage);
         *log = GroupLog::default();
         (log.appended, log.changed) = (appended, changed);
-        if appended.gone {
+        if appended.gone && changed <= seq {
             self.groups.remove(&group);
         }
     }
@@ -333,3 +338,6 @@ impl LogIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,8 @@ pub struct RecordHeader {
     pub data_len: u32,
     /// A [`RecordKind`].
     pub kind: u8,
-    /// For an entry and a copy of one its [`EntryKind`], for a purge zero or [`PURGE_RESTART`], else zero.
+    /// For an entry and a copy of one its [`EntryKind`], for a purge zero or [`PURGE_RESTART`],
+    /// else zero.
     pub flags: u8,
     /// Zero.
     pub zero: u16,

@@ -12,7 +12,7 @@ use super::scan::Proved;
 use crate::batch::records;
 use crate::error::OpenError;
 use crate::index::{LogIndex, Misfit, Place, Restored};
-use crate::op::{NUMBER_END, SegmentId};
+use crate::op::{Mark, NUMBER_END, SegmentId};
 use crate::record::{
     CheckpointEnd, GroupState, LiveSegment, RecordHeader, RecordKind, record_bytes,
 };
@@ -151,7 +151,7 @@ impl Replay {
             return target.take(kind, head, place).ok_or(unknown);
         }
         if self.settled.contains(&group) {
-            return self.index.apply_record(at, head, data, place);
+            return self.index.apply_record(Mark(seq), at, head, data, place);
         }
         // Not mentioned: whatever it was, it is gone.
         Ok(())
