@@ -51,11 +51,8 @@
 
 mod arena;
 pub mod batch;
-<<<<<<< HEAD
-mod checkpoint;
-=======
 pub mod blocking;
->>>>>>> wal-doors
+mod checkpoint;
 mod config;
 mod disk;
 mod error;

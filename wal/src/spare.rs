@@ -209,47 +209,39 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64, access: Access) -> Work
                 return sync_dir(&dir).map(|()| None);
             }
             Order::Adopt(segment) => segment,
-<<<<<<< HEAD
             Order::Recycle { old, new } => {
-                if recycle(&dir, old, new, segment_bytes).is_ok() {
-                    return spare(&dir, new, true).map(Some);
-=======
-            Order::Make(segment) => {
-                let path = path_of(&dir, segment);
-                if let Err(error) = fill(&path, segment_bytes, access, stop) {
-                    // Half a file is worth nothing and takes space.
-                    let _ = fs::remove_file(&path);
-                    return Err(error);
->>>>>>> wal-doors
+                if recycle(&dir, old, new, segment_bytes, access).is_ok() {
+                    return spare(&dir, new, true, access).map(Some);
                 }
                 // Whatever is wrong with it, a new file is as good.
                 let _ = fs::remove_file(path_of(&dir, old));
-                make(&dir, new, segment_bytes, stop)?;
+                make(&dir, new, segment_bytes, access, stop)?;
                 new
             }
             Order::Make(segment) => {
-                make(&dir, segment, segment_bytes, stop)?;
+                make(&dir, segment, segment_bytes, access, stop)?;
                 segment
             }
         };
-<<<<<<< HEAD
-        spare(&dir, id, false).map(Some)
-=======
-        let file = access.open(&path_of(&dir, id))?;
-        Ok(Some(Spare { id, file, salt: random()? }))
->>>>>>> wal-doors
+        spare(&dir, id, false, access).map(Some)
     })
 }
 
-fn spare(dir: &Path, id: SegmentId, recycled: bool) -> io::Result<Spare> {
-    let file = open_direct(&path_of(dir, id))?;
+fn spare(dir: &Path, id: SegmentId, recycled: bool, access: Access) -> io::Result<Spare> {
+    let file = access.open(&path_of(dir, id))?;
     Ok(Spare { id, file, salt: random()?, recycled })
 }
 
 /// Makes a new file.
-fn make(dir: &Path, segment: SegmentId, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+fn make(
+    dir: &Path,
+    segment: SegmentId,
+    bytes: u64,
+    access: Access,
+    stop: &AtomicBool,
+) -> io::Result<()> {
     let path = path_of(dir, segment);
-    if let Err(error) = fill(&path, bytes, stop) {
+    if let Err(error) = fill(&path, bytes, access, stop) {
         // Half a file is worth nothing and takes space.
         let _ = fs::remove_file(&path);
         return Err(error);
@@ -259,13 +251,20 @@ fn make(dir: &Path, segment: SegmentId, bytes: u64, stop: &AtomicBool) -> io::Re
 
 /// Turns the file of a segment that was freed into one that has no header, and only then gives it
 /// its new name: under neither name can it be taken for a segment in use.
-fn recycle(dir: &Path, old: SegmentId, new: SegmentId, bytes: u64) -> io::Result<()> {
+fn recycle(
+    dir: &Path,
+    old: SegmentId,
+    new: SegmentId,
+    bytes: u64,
+    access: Access,
+) -> io::Result<()> {
     let (from, to) = (path_of(dir, old), path_of(dir, new));
-    let file = open_direct(&from)?;
+    let file = access.open(&from)?;
     if file.metadata()?.len() != bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
     file.write_all_at(Blocks::zeroed(BLOCK_BYTES).bytes(), 0)?;
+    file.sync_data()?;
     // Pages that a reader of the old segment has left in memory.
     // SAFETY: the descriptor is open for the whole call, which touches no memory of ours.
     unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
@@ -275,11 +274,7 @@ fn recycle(dir: &Path, old: SegmentId, new: SegmentId, bytes: u64) -> io::Result
 
 /// Writes a file of zeros: real blocks, so that a later write changes no metadata of the file
 /// system.
-<<<<<<< HEAD
-fn fill(path: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
-=======
-fn fill(path: &std::path::Path, bytes: u64, access: Access, stop: &AtomicBool) -> io::Result<()> {
->>>>>>> wal-doors
+fn fill(path: &Path, bytes: u64, access: Access, stop: &AtomicBool) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).custom_flags(access.flag());
     let file = options.open(path)?;
