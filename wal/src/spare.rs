@@ -211,7 +211,7 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64, access: Access) -> Work
             Order::Adopt(segment) => segment,
             Order::Recycle { old, new } => {
                 if recycle(&dir, old, new, segment_bytes, access).is_ok() {
-                    return spare(&dir, new, true, access).map(Some);
+                    return spare(&dir, new, access, true).map(Some);
                 }
                 // Whatever is wrong with it, a new file is as good.
                 let _ = fs::remove_file(path_of(&dir, old));
@@ -223,11 +223,11 @@ pub(crate) fn workshop(dir: PathBuf, segment_bytes: u64, access: Access) -> Work
                 segment
             }
         };
-        spare(&dir, id, false, access).map(Some)
+        spare(&dir, id, access, false).map(Some)
     })
 }
 
-fn spare(dir: &Path, id: SegmentId, recycled: bool, access: Access) -> io::Result<Spare> {
+fn spare(dir: &Path, id: SegmentId, access: Access, recycled: bool) -> io::Result<Spare> {
     let file = access.open(&path_of(dir, id))?;
     Ok(Spare { id, file, salt: random()?, recycled })
 }

@@ -13,6 +13,8 @@ mod inspect;
 mod kill;
 #[path = "log.rs"]
 mod log;
+#[path = "recycle.rs"]
+mod recycle;
 #[path = "space.rs"]
 mod space;
 

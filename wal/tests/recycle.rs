@@ -6,9 +6,9 @@ mod common;
 
 use std::path::Path;
 
-use common::{check, config, entry, fill, folder, hard, segments};
+use common::{Driver, check, config, entry, fill, folder, hard, segments};
 use raft_core::{Entry, GroupId, Index};
-use wal::uring::{Driver, DriverError};
+use wal::uring::DriverError;
 use wal::{LogReader, OpenError, WalConfig};
 
 const HOT: u64 = 77;

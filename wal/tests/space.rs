@@ -188,6 +188,22 @@ fn a_stopped_log_takes_none_of_these() {
 }
 
 #[test]
+fn an_entry_below_what_was_purged_has_its_term() {
+    let dir = folder();
+    let (mut log, _) = open(dir.path());
+    fill(&mut log, 1, 1, 1..5, 40);
+    fill(&mut log, 1, 3, 5..11, 40);
+    // The run of the term began before the first index, and the log now begins before the run.
+    let mark = log.wal_mut().purge(G, Index(6));
+    run(&mut log, mark);
+    fill(&mut log, 1, 3, 3..6, 40);
+    let log = check_from(dir.path(), log, 1, 3, &[3, 3, 3], 40);
+    for index in 3..6 {
+        assert_eq!(log.wal().reader().term_at(G, Index(index)), Ok(Term(3)));
+    }
+}
+
+#[test]
 fn the_index_takes_about_eight_bytes_an_entry() {
     let dir = folder();
     let (mut log, _) = open(dir.path());
@@ -213,20 +229,4 @@ fn the_index_takes_about_eight_bytes_an_entry() {
     assert!((8.0..9.5).contains(&look(&log, 40_000)));
     drop(log);
     assert!((8.0..9.5).contains(&look(&open(dir.path()).0, 40_000)));
-}
-
-#[test]
-fn an_entry_below_what_was_purged_has_its_term() {
-    let dir = folder();
-    let (mut log, _) = open(dir.path());
-    fill(&mut log, 1, 1, 1..5, 40);
-    fill(&mut log, 1, 3, 5..11, 40);
-    // The run of the term began before the first index, and the log now begins before the run.
-    let mark = log.wal_mut().purge(G, Index(6));
-    run(&mut log, mark);
-    fill(&mut log, 1, 3, 3..6, 40);
-    let log = check_from(dir.path(), log, 1, 3, &[3, 3, 3], 40);
-    for index in 3..6 {
-        assert_eq!(log.wal().reader().term_at(G, Index(index)), Ok(Term(3)));
-    }
 }

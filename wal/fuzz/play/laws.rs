@@ -121,8 +121,9 @@ fn inspected(disk: &Disk, found: &Result<Survey, OpenError>, tally: &mut Tally) 
         assert!(!matches!(report.verdict, Verdict::Damaged(_)), "Inspection Agrees");
         assert_eq!((report.batches, report.bytes), (survey.batches, survey.bytes));
         assert!(counted.bytes >= survey.bytes && counted.gaps.iter().all(|gap| gap.newest));
-        if matches!(report.verdict, Verdict::Sound) {
-            assert_eq!((counted.bytes, counted.gaps.len()), (survey.bytes, 0));
+        // Dead segments that wait to be freed are counted and no part of the log; behind a CLOSE
+        // there may be a trace of a write that nobody waits for.
+        if counted.bytes == survey.bytes && counted.gaps.is_empty() {
             followed(&mut files, survey.batches);
         }
         exported(&mut files, survey);

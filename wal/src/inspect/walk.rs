@@ -11,7 +11,7 @@ use crate::batch::{Expected, Fault, is_zero, records, verify};
 use crate::error::OpenError;
 use crate::op::SegmentId;
 use crate::record::{BLOCK_BYTES, BatchHeader, RecordHeader};
-use crate::segment::{Head, SegmentHeader};
+use crate::segment::{Head, RECYCLED, SegmentHeader};
 
 /// What lies in a folder, in the order of the log.
 #[derive(Debug)]
@@ -224,7 +224,7 @@ fn walk_segment(
                 expected.batch_seq = header.batch_seq.saturating_add(1);
                 expected.prev_chain = header.chain();
             }
-            Err(_) if later.is_none() && is_zero(&bytes[at..end]) => break,
+            Err(_) if later.is_none() && is_unwritten(&bytes[at..end], header, expected) => break,
             Err(fault) => {
                 let found = next_intact(&bytes[..end], at, expected);
                 let resume = found.map_or(end, |(resume, _)| resume);
@@ -240,6 +240,17 @@ fn walk_segment(
         }
     }
     ControlFlow::Continue(())
+}
+
+/// Whether nothing was written to the end of a segment: it is zero, or, in a file that had held
+/// another one, without a batch of this.
+fn is_unwritten(bytes: &[u8], segment: &SegmentHeader, expected: Expected) -> bool {
+    if segment.compat & RECYCLED == 0 {
+        return is_zero(bytes);
+    }
+    let first = BatchHeader::read(bytes).filter(BatchHeader::is_intact);
+    let ours = first.is_some_and(|batch| batch.salt == segment.salt);
+    !ours && next_intact(bytes, 0, expected).is_none()
 }
 
 /// What the first batch of a segment must say about itself.

@@ -147,6 +147,7 @@ mod tests {
     use raft_core::{Entry, EntryKind, GroupId, Index, LogId, Term};
 
     use super::*;
+    use crate::disk::Access;
     use crate::spare::workshop;
 
     #[test]
@@ -154,12 +155,12 @@ mod tests {
         let exe = std::env::current_exe().unwrap();
         let dir = tempfile::TempDir::new_in(exe.parent().unwrap()).unwrap();
         let config = WalConfig { segment_bytes: 64 << 10, ..WalConfig::new(dir.path()) };
-        let mut real = workshop(dir.path().to_owned(), 64 << 10);
+        let mut real = workshop(dir.path().to_owned(), 64 << 10, Access::Direct);
         let slow = Box::new(move |order, stop: &std::sync::atomic::AtomicBool| {
             std::thread::sleep(Duration::from_millis(30));
             real(order, stop)
         });
-        let (wal, _) = Wal::open_with(config, slow).unwrap();
+        let (wal, _) = Wal::open_with(config, Access::Direct, slow).unwrap();
         let mut log = Driver { wal, ring: IoUring::new(8).unwrap() };
         let (started, long) = (Instant::now(), Duration::from_secs(60));
         for index in 1..=12 {

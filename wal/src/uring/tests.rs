@@ -307,12 +307,13 @@ fn freed_files_serve_again_unless_another_process_wrote_them() {
     let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
     let orders = Arc::new(Mutex::new(Vec::new()));
     let open = || {
-        let (seen, mut real) = (Arc::clone(&orders), workshop(dir.path().to_owned(), 64 << 10));
+        let (seen, mut real) =
+            (Arc::clone(&orders), workshop(dir.path().to_owned(), 64 << 10, Access::Direct));
         let spy = move |order, stop: &_| {
             seen.lock().unwrap().push(order);
             real(order, stop)
         };
-        Wal::open_with(config(&dir), Box::new(spy)).unwrap().0
+        Wal::open_with(config(&dir), Access::Direct, Box::new(spy)).unwrap().0
     };
     let recycled = |orders: &[Order]| {
         let old = |order: &Order| match order {
@@ -348,7 +349,7 @@ fn a_file_that_cannot_serve_again_is_replaced() {
     let dir = folder();
     let (old, new) = (SegmentId(3), SegmentId(9));
     std::fs::write(dir.path().join(old.to_string()), vec![7; 5000]).unwrap();
-    let mut real = workshop(dir.path().to_owned(), 64 << 10);
+    let mut real = workshop(dir.path().to_owned(), 64 << 10, Access::Direct);
     let spare = real(Order::Recycle { old, new }, &AtomicBool::new(false)).unwrap().unwrap();
     assert!(!spare.recycled && spare.id == new && spare.file.metadata().unwrap().len() == 64 << 10);
     assert!(!dir.path().join(old.to_string()).exists());
