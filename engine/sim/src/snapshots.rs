@@ -1,6 +1,6 @@
 //! The snapshots of a simulated node: durable ones outlive it, work on them takes time, and on the
-//! lane all its pieces leave at once. What the real worker does with files its own tests show; the real shard
-//! decides here when one is taken, sent, built up and installed.
+//! lane all pieces of one leave at once. What the real worker does with files its own tests show;
+//! the real shard decides here when one is taken, sent, built up and installed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
