@@ -15,6 +15,7 @@ use crate::storage::{Storage, StorageError};
 impl<S: Storage> RaftCore<S> {
     /// Whether a poll has anything to hand out.
     #[must_use]
+    #[inline]
     pub fn has_ready(&self) -> bool {
         let queued = !self.outbox.is_empty()
             || !self.events.is_empty()
@@ -23,15 +24,18 @@ impl<S: Storage> RaftCore<S> {
             || !self.stopped && (self.is_persist_due() || self.is_apply_due() || self.is_send_due())
     }
 
+    #[inline]
     fn is_persist_due(&self) -> bool {
         let log_due = self.log.handed < self.log.last_index() || self.is_snapshot_due();
         self.persist.is_hard_due() || log_due
     }
 
+    #[inline]
     fn is_apply_due(&self) -> bool {
         !self.fetching && !self.is_installing() && self.log.delivered < self.log.appliable()
     }
 
+    #[inline]
     fn is_send_due(&self) -> bool {
         let lead = &self.lead;
         self.role == Role::Leader
@@ -43,6 +47,11 @@ impl<S: Storage> RaftCore<S> {
     /// Takes everything that is to be done. `out` is cleared first and keeps its memory.
     pub fn poll_ready(&mut self, out: &mut Ready) {
         out.clear();
+        self.fill_ready(out);
+    }
+
+    /// Takes everything that is to be done into an output that is empty.
+    pub(crate) fn fill_ready(&mut self, out: &mut Ready) {
         self.polled = true;
         if !self.stopped {
             if self.role == Role::Leader {
@@ -50,29 +59,27 @@ impl<S: Storage> RaftCore<S> {
                 self.send_heartbeats();
                 self.send_appends();
             }
-            self.hand_out_committed(out);
+            if self.is_apply_due() && !self.stopped {
+                self.hand_out_committed(out);
+            }
         }
         // Reading the log may have stopped the replica: then nothing of it may be relied on.
         if self.stopped {
             out.committed_entries.clear();
-        } else {
+        } else if self.is_persist_due() {
             self.hand_out_batch(out);
         }
         if self.reads.has_outcome(self.log.applied) {
             self.reads.deliver(self.log.applied, &mut out.reads);
         }
-        if !self.outbox.is_empty() {
-            out.messages.append(&mut self.outbox);
-        }
+        // The output is empty: both lists keep their memory.
+        core::mem::swap(&mut out.messages, &mut self.outbox);
         if !self.events.is_empty() {
-            out.events.append(&mut self.events);
+            core::mem::swap(&mut out.events, &mut self.events);
         }
     }
 
     fn hand_out_committed(&mut self, out: &mut Ready) {
-        if !self.is_apply_due() || self.stopped {
-            return;
-        }
         let (from, to) = (self.log.delivered.next(), self.log.appliable());
         let bytes_max = self.config.committed_bytes_max;
         let entries = &mut out.committed_entries;
@@ -95,16 +102,15 @@ impl<S: Storage> RaftCore<S> {
     }
 
     fn hand_out_batch(&mut self, out: &mut Ready) {
-        if !self.is_persist_due() {
-            return;
-        }
         self.log.take_unpersisted(&mut out.entries_to_persist);
         // Never beyond what is durable already: whatever of this batch survives a crash, the stored
         // commit index lies within the stored log.
         let commit = self.log.appliable();
         let hard = HardState { term: self.term, vote: self.vote, commit };
         let (seq, hard_state) = self.persist.hand_out(hard, self.log.handed, self.timers.now());
-        out.snapshot = self.hand_out_snapshot(seq);
+        if self.is_installing() {
+            out.snapshot = self.hand_out_snapshot(seq);
+        }
         out.hard_state = hard_state;
         out.receipt = Some(Receipt(seq));
     }

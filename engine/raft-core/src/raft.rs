@@ -17,7 +17,7 @@ use crate::persist::{Gated, Persist};
 use crate::proposed::Proposed;
 use crate::quorum::{Members, Votes};
 use crate::read_index::Reads;
-use crate::ready::{Applied, PersistSeq, ReadId, Receipt};
+use crate::ready::{PersistSeq, ReadId};
 use crate::rng::Rng;
 use crate::snapshot::Installing;
 use crate::state::Role;
@@ -174,69 +174,16 @@ impl<S: Storage> RaftCore<S> {
         Ok(())
     }
 
-    /// The batch of this receipt, and every earlier one, is durable.
-    pub fn handle_persisted(&mut self, receipt: Receipt) {
-        self.handle_persisted_through(receipt.seq());
-    }
-
-    /// Every batch up to this number is durable: [`RaftCore::handle_persisted`] for a host that
-    /// keeps the receipts of many groups and knows them by their numbers.
-    ///
-    /// # Panics
-    /// When no batch of this number was handed out: the host claims what it cannot know.
-    pub fn handle_persisted_through(&mut self, seq: PersistSeq) {
-        assert!(seq <= self.persist.issued(), "a receipt is for a batch that was handed out");
-        if self.stopped {
-            return;
-        }
-        let durable = self.persist.confirm(seq);
-        self.finish_install(seq);
-        if durable > self.log.durable {
-            self.log.durable = durable;
-            self.evict();
-        }
-        while let Some(gated) = self.persist.open_gate() {
-            match gated {
-                Gated::Message(to, message) => self.outbox.push((to, message)),
-                Gated::OwnVote(term) => self.own_vote_durable(term),
-            }
-        }
-        if self.role == Role::Leader && self.log.durable > self.log.commit {
-            self.count_commit();
-        }
-        self.settle();
-    }
-
-    /// The state machine has applied everything up to this index.
-    ///
-    /// Before the first poll this may be the claim of a durable state machine after a restart: what
-    /// it has applied was committed. Any other index beyond what was handed out, and any beyond the
-    /// durable log, stops the replica: the state machine is not that of this log.
-    pub fn handle_applied(&mut self, applied: Applied) {
-        let Applied(index) = applied;
-        if self.stopped || index <= self.log.applied {
-            return;
-        }
-        let delivered = self.log.delivered;
-        if index > self.log.durable {
-            self.stop(Fault::CommitBeyondLog { commit: index, last: self.log.durable });
-        } else if index > delivered && self.polled {
-            self.stop(Fault::AppliedUnasked { applied: index, delivered });
-        } else {
-            self.advance_commit(index);
-            self.log.delivered = self.log.delivered.max(index);
-            self.log.applied = index;
-            self.evict();
-        }
-        self.settle();
-    }
-
     /// Raises the commit index and settles what became of proposals made here.
+    #[inline]
     pub(crate) fn advance_commit(&mut self, commit: Index) {
-        let old = self.log.commit;
-        if commit <= old {
-            return;
+        if commit > self.log.commit {
+            self.raise_commit(commit);
         }
+    }
+
+    fn raise_commit(&mut self, commit: Index) {
+        let old = self.log.commit;
         assert!(commit <= self.log.last_index(), "only what is in the log can be committed");
         self.log.commit = commit;
         if self.conf.newest_index() > old && !self.is_electable() {
@@ -255,10 +202,6 @@ impl<S: Storage> RaftCore<S> {
         );
     }
 
-    fn evict(&mut self) {
-        self.log.evict(self.role == Role::Leader);
-    }
-
     /// Appends an entry of the own term to the own log.
     #[inline(always)]
     pub(crate) fn append_own(&mut self, kind: EntryKind, data: Bytes) -> LogId {
@@ -275,17 +218,19 @@ impl<S: Storage> RaftCore<S> {
     }
 
     /// Sends a message once the term, the vote and the log up to `index` are durable.
+    #[inline]
     pub(crate) fn send_when_durable(&mut self, index: Index, to: NodeId, message: Message) {
         let batch =
             if index <= self.log.durable { PersistSeq(0) } else { self.persist.batch_of(index) };
         self.send_after(batch, to, message);
     }
 
+    #[inline]
     fn send_after(&mut self, batch: PersistSeq, to: NodeId, message: Message) {
-        if let Some(Gated::Message(to, message)) =
-            self.persist.gate(batch, Gated::Message(to, message))
-        {
+        if self.persist.is_open(batch) {
             self.outbox.push((to, message));
+        } else {
+            self.persist.close(batch, Gated::Message(to, message));
         }
     }
 

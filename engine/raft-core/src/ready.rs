@@ -40,15 +40,25 @@ pub struct Ready {
 
 impl Ready {
     /// Forgets the content and keeps the memory.
+    #[inline]
     pub fn clear(&mut self) {
-        self.messages.clear();
         self.hard_state = None;
-        self.entries_to_persist.clear();
-        self.snapshot = None;
         self.receipt = None;
+        self.entries_to_persist.clear();
         self.committed_entries.clear();
-        self.reads.clear();
-        self.events.clear();
+        // Hosts drain the messages, and the others are rare.
+        if !self.messages.is_empty() {
+            self.messages.clear();
+        }
+        if self.snapshot.is_some() {
+            self.snapshot = None;
+        }
+        if !self.reads.is_empty() {
+            self.reads.clear();
+        }
+        if !self.events.is_empty() {
+            self.events.clear();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use raft_core::{Applied, Config, EntryKind, Message, NodeId, RaftCore, Ready, Tick};
+use raft_core::{Config, EntryKind, Message, NodeId, RaftCore, Ready, Tick};
 
 use super::{Arena, NODES};
 use crate::cores::{Corpus, Ledger, PATIENCE, Pass, Timed, Trio, part, unexpected};
@@ -44,8 +44,11 @@ impl Replica {
             self.core.handle_message(from, message).map_err(unexpected)?;
         }
         inboxes[at] = inbox;
-        while self.core.has_ready() {
-            self.core.poll_ready(&mut self.ready);
+        if !self.core.has_ready() {
+            return Ok(());
+        }
+        self.core.poll_ready(&mut self.ready);
+        loop {
             P::enter(Part::Harness);
             for (to, message) in self.ready.messages.drain(..) {
                 inboxes[to.0 as usize - 1].push((NODES[at], message));
@@ -54,19 +57,15 @@ impl Replica {
                 self.core.storage().append(part);
             }
             P::enter(part(at));
-            if let Some(receipt) = self.ready.receipt.take() {
-                self.core.handle_persisted(receipt);
+            for part in self.ready.committed_entries.parts() {
+                for entry in part.iter().filter(|entry| entry.kind == EntryKind::Normal) {
+                    self.ledger.note::<P>(&entry.data);
+                }
             }
-            // The next poll forgets them.
-            let committed = &self.ready.committed_entries;
-            for entry in committed.iter().filter(|entry| entry.kind == EntryKind::Normal) {
-                self.ledger.note::<P>(&entry.data);
-            }
-            if let Some(last) = committed.last() {
-                self.core.handle_applied(Applied(last.id.index));
+            if !self.core.handle_done(&mut self.ready) {
+                return Ok(());
             }
         }
-        Ok(())
     }
 }
 
