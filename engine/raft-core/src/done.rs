@@ -43,27 +43,34 @@ impl<S: Storage> RaftCore<S> {
     /// [`RaftCore::handle_persisted`], [`RaftCore::handle_applied`] and [`RaftCore::poll_ready`] in
     /// one, for a host whose disk and state machine are done by the time it comes back. A host that
     /// has given the receipt away says by this only that the entries are applied.
+    #[inline]
     pub fn handle_done(&mut self, ready: &mut Ready) -> bool {
-        let receipt = ready.receipt.take();
-        let applied = ready.committed_entries.last().map(|e| e.id.index);
-        // First, so that nobody else looks at entries that are dropped: their memory goes round.
-        ready.clear();
-        let is_news = receipt.is_some() || applied.is_some();
-        if let Some(receipt) = receipt {
-            self.note_persisted(receipt.seq());
-        }
-        if let Some(applied) = applied {
-            self.note_applied(applied);
-        }
-        if is_news {
-            self.evict();
-            self.settle();
+        if ready.receipt.is_some() || !ready.committed_entries.is_empty() {
+            self.finish(ready);
+        } else {
+            ready.clear();
         }
         let more = self.has_ready();
         if more {
             self.fill_ready(ready);
         }
         more
+    }
+
+    #[inline(never)]
+    fn finish(&mut self, ready: &mut Ready) {
+        let receipt = ready.receipt.take();
+        let applied = ready.committed_entries.last().map(|e| e.id.index);
+        // First, so that nobody else looks at entries that are dropped: their memory goes round.
+        ready.clear();
+        if let Some(receipt) = receipt {
+            self.note_persisted(receipt.seq());
+        }
+        if let Some(applied) = applied {
+            self.note_applied(applied);
+        }
+        self.evict();
+        self.settle();
     }
 
     #[inline]

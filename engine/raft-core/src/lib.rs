@@ -47,6 +47,7 @@ mod message;
 mod persist;
 mod poll;
 mod progress;
+mod propose;
 mod proposed;
 mod quorum;
 mod raft;
@@ -77,6 +78,7 @@ pub use crate::message::{
     AppendEntries, AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, InstallSnapshot,
     Message, PreVote, PreVoteReply, RequestVote, RequestVoteReply, TimeoutNow,
 };
+pub use crate::propose::Proposals;
 pub use crate::raft::RaftCore;
 pub use crate::ready::{Applied, PersistSeq, ReadId, ReadOutcome, Ready, Receipt};
 pub use crate::snapshot::SnapshotStatus;

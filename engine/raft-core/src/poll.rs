@@ -54,20 +54,18 @@ impl<S: Storage> RaftCore<S> {
     pub(crate) fn fill_ready(&mut self, out: &mut Ready) {
         self.polled = true;
         if !self.stopped {
-            if self.role == Role::Leader {
+            if self.is_send_due() {
                 self.start_read_round();
                 self.send_heartbeats();
                 self.send_appends();
             }
+            // Reading the log may stop the replica: then nothing of it may be relied on.
             if self.is_apply_due() && !self.stopped {
                 self.hand_out_committed(out);
             }
-        }
-        // Reading the log may have stopped the replica: then nothing of it may be relied on.
-        if self.stopped {
-            out.committed_entries.clear();
-        } else if self.is_persist_due() {
-            self.hand_out_batch(out);
+            if self.is_persist_due() && !self.stopped {
+                self.hand_out_batch(out);
+            }
         }
         if self.reads.has_outcome(self.log.applied) {
             self.reads.deliver(self.log.applied, &mut out.reads);

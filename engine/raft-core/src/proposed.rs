@@ -26,8 +26,13 @@ impl Proposed {
     pub(crate) fn note(&mut self, id: LogId) {
         match self.0.last_mut() {
             Some(run) if run.term == id.term && run.last.next() == id.index => run.last = id.index,
-            _ => self.0.push(Run { term: id.term, first: id.index, last: id.index }),
+            _ => self.begin(id),
         }
+    }
+
+    #[cold]
+    fn begin(&mut self, id: LogId) {
+        self.0.push(Run { term: id.term, first: id.index, last: id.index });
     }
 
     #[inline]

@@ -2,14 +2,11 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
 use crate::conf_change::ConfHistory;
 use crate::config::Config;
-use crate::entry::{Entry, EntryKind};
-use crate::error::{ProposeError, ReadError, StepError};
+use crate::error::{ReadError, StepError};
 use crate::event::{Event, Fault};
-use crate::ids::{Index, LogId, NodeId, Term, Tick};
+use crate::ids::{Index, NodeId, Term, Tick};
 use crate::leader::Leadership;
 use crate::log::Log;
 use crate::message::Message;
@@ -116,45 +113,6 @@ impl<S: Storage> RaftCore<S> {
         Ok(())
     }
 
-    /// Appends a command to the log of this leader. It is committed later, or [`Event::Lost`].
-    ///
-    /// # Errors
-    /// The command is certainly in no log; see [`ProposeError`].
-    pub fn handle_proposal(&mut self, data: Bytes) -> Result<LogId, ProposeError> {
-        if let Some(error) = self.refusal(data.len()) {
-            return Err(error);
-        }
-        let id = self.append_own(EntryKind::Normal, data);
-        self.proposed.note(id);
-        #[cfg(debug_assertions)]
-        self.check_laws();
-        Ok(id)
-    }
-
-    /// Why a command of so many bytes cannot be taken now, if it cannot.
-    #[inline(always)]
-    fn refusal(&self, bytes: usize) -> Option<ProposeError> {
-        let (lead, config) = (&self.lead, &self.config);
-        if self.stopped {
-            return Some(ProposeError::Stopped);
-        }
-        if self.role != Role::Leader {
-            return Some(ProposeError::NotLeader { leader: self.leader });
-        }
-        if let Some(to) = lead.transfer_to() {
-            return Some(ProposeError::Transferring { to });
-        }
-        if bytes > config.entry_bytes_max {
-            return Some(ProposeError::TooLarge);
-        }
-        let uncommitted = lead.uncommitted_bytes;
-        let full = uncommitted > 0 && uncommitted + bytes > config.uncommitted_bytes_max;
-        // A quorum of others commits without the own disk, and without the own state machine: the
-        // entries these have not seen to stay in memory.
-        let behind = self.log.held_bytes() > self.backlog_bytes_max;
-        (full || behind).then_some(ProposeError::Busy)
-    }
-
     /// Asks for a linearizable read: the answer comes as a [`crate::ReadOutcome`] (thesis 6.4).
     ///
     /// # Errors
@@ -200,16 +158,6 @@ impl<S: Storage> RaftCore<S> {
             |i| log.term_at(i),
             |id| events.push(Event::Lost { id }),
         );
-    }
-
-    /// Appends an entry of the own term to the own log.
-    #[inline(always)]
-    pub(crate) fn append_own(&mut self, kind: EntryKind, data: Bytes) -> LogId {
-        let id = LogId::new(self.term, self.log.last_index().next());
-        self.lead.uncommitted_bytes += data.len();
-        self.log.append(Entry { id, kind, data });
-        self.lead.sends_due = true;
-        id
     }
 
     /// Sends a message once the term and the vote are durable.

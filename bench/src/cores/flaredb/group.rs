@@ -91,11 +91,14 @@ impl Trio for Group {
         from: u64,
         count: usize,
     ) -> Result<(), BenchError> {
-        for number in from..from + count as u64 {
+        let commands = (from..from + count as u64).map(|number| {
             P::enter(Part::Payload);
             let payload = corpus.payload(number);
             P::enter(Part::Leader);
-            self.replicas[0].core.handle_proposal(payload).map_err(unexpected)?;
+            payload
+        });
+        if let Some((_, error)) = self.replicas[0].core.handle_proposals(commands).refused {
+            return Err(unexpected(error));
         }
         for (at, replica) in self.replicas.iter_mut().enumerate() {
             replica.turn::<P>(at, &mut self.inboxes)?;
