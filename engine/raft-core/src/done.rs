@@ -38,7 +38,8 @@ impl<S: Storage> RaftCore<S> {
 
     /// Everything that the last poll asked for was done: its batch is durable, its entries are
     /// applied, its messages, reads and events were taken. Puts what follows from that into `ready`
-    /// in its place, and says whether there is anything.
+    /// in its place, and says whether there is anything. The first time it is handed an empty one:
+    /// `while core.handle_done(&mut ready)` is all of the loop.
     ///
     /// [`RaftCore::handle_persisted`], [`RaftCore::handle_applied`] and [`RaftCore::poll_ready`] in
     /// one, for a host whose disk and state machine are done by the time it comes back. A host that
@@ -50,11 +51,7 @@ impl<S: Storage> RaftCore<S> {
         } else {
             ready.clear();
         }
-        let more = self.has_ready();
-        if more {
-            self.fill_ready(ready);
-        }
-        more
+        self.take_ready(ready)
     }
 
     #[inline(never)]

@@ -1,6 +1,7 @@
 //! Persist before send: batches on their way to the disk, and what waits for them.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use crate::ids::{Index, NodeId, Term, Tick};
 use crate::message::Message;
@@ -34,7 +35,8 @@ struct Batch {
 /// Batches in flight, and gates.
 #[derive(Clone, Debug)]
 pub(crate) struct Persist {
-    batches: VecDeque<Batch>,
+    /// Oldest first; hardly ever more than a few.
+    batches: Vec<Batch>,
     gates: VecDeque<(PersistSeq, Gated)>,
     issued: PersistSeq,
     durable: PersistSeq,
@@ -46,7 +48,7 @@ pub(crate) struct Persist {
 impl Persist {
     pub(crate) fn new(handed: HardState) -> Self {
         Self {
-            batches: VecDeque::new(),
+            batches: Vec::new(),
             gates: VecDeque::new(),
             issued: PersistSeq(0),
             durable: PersistSeq(0),
@@ -85,7 +87,7 @@ impl Persist {
 
     /// Since when the oldest batch has been on its way to the disk.
     pub(crate) fn waiting_since(&self) -> Option<Tick> {
-        self.batches.front().map(|batch| batch.since)
+        self.batches.first().map(|batch| batch.since)
     }
 
     /// The batch that makes the log durable up to `index`, which is beyond what is durable.
@@ -143,7 +145,7 @@ impl Persist {
         now: Tick,
     ) -> (PersistSeq, Option<HardState>) {
         self.issued = self.coming();
-        self.batches.push_back(Batch { seq: self.issued, last, since: now });
+        self.batches.push(Batch { seq: self.issued, last, since: now });
         let changed = hard != self.handed;
         self.handed = hard;
         (self.issued, changed.then_some(hard))
@@ -153,12 +155,19 @@ impl Persist {
     #[inline]
     pub(crate) fn confirm(&mut self, seq: PersistSeq) -> Index {
         self.durable = self.durable.max(seq);
-        let mut last = Index(0);
-        while let Some(batch) = self.batches.front().filter(|b| b.seq <= seq) {
-            last = last.max(batch.last);
-            self.batches.pop_front();
+        match self.batches[..] {
+            [] => Index(0),
+            [batch] if batch.seq <= seq => {
+                self.batches.clear();
+                batch.last
+            }
+            _ => self.confirm_some(seq),
         }
-        last
+    }
+
+    fn confirm_some(&mut self, seq: PersistSeq) -> Index {
+        let count = self.batches.iter().take_while(|b| b.seq <= seq).count();
+        self.batches.drain(..count).map(|b| b.last).max().unwrap_or(Index(0))
     }
 
     /// The next gate that is open.

@@ -17,9 +17,12 @@ impl<S: Storage> RaftCore<S> {
     #[must_use]
     #[inline]
     pub fn has_ready(&self) -> bool {
-        let queued = !self.outbox.is_empty()
-            || !self.events.is_empty()
-            || self.reads.has_outcome(self.log.applied);
+        !self.outbox.is_empty() || self.has_more_than_messages()
+    }
+
+    #[inline]
+    fn has_more_than_messages(&self) -> bool {
+        let queued = !self.events.is_empty() || self.reads.has_outcome(self.log.applied);
         queued
             || !self.stopped && (self.is_persist_due() || self.is_apply_due() || self.is_send_due())
     }
@@ -50,8 +53,23 @@ impl<S: Storage> RaftCore<S> {
         self.fill_ready(out);
     }
 
+    /// [`RaftCore::poll_ready`] into an output that is empty, if there is anything.
+    pub(crate) fn take_ready(&mut self, out: &mut Ready) -> bool {
+        if self.has_more_than_messages() {
+            self.fill_ready(out);
+            return true;
+        }
+        // All that follows from most batches of a follower is that it may say so.
+        let has_messages = !self.outbox.is_empty();
+        if has_messages {
+            self.polled = true;
+            core::mem::swap(&mut out.messages, &mut self.outbox);
+        }
+        has_messages
+    }
+
     /// Takes everything that is to be done into an output that is empty.
-    pub(crate) fn fill_ready(&mut self, out: &mut Ready) {
+    fn fill_ready(&mut self, out: &mut Ready) {
         self.polled = true;
         if !self.stopped {
             if self.is_send_due() {

@@ -47,18 +47,18 @@ impl Ready {
         self.entries_to_persist.clear();
         self.committed_entries.clear();
         // Hosts drain the messages, and the others are rare.
-        if !self.messages.is_empty() {
-            self.messages.clear();
+        let lists = self.messages.len() | self.reads.len() | self.events.len();
+        if lists > 0 || self.snapshot.is_some() {
+            self.clear_rest();
         }
-        if self.snapshot.is_some() {
-            self.snapshot = None;
-        }
-        if !self.reads.is_empty() {
-            self.reads.clear();
-        }
-        if !self.events.is_empty() {
-            self.events.clear();
-        }
+    }
+
+    #[cold]
+    fn clear_rest(&mut self) {
+        self.messages.clear();
+        self.reads.clear();
+        self.events.clear();
+        self.snapshot = None;
     }
 }
 

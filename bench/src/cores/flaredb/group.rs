@@ -44,11 +44,7 @@ impl Replica {
             self.core.handle_message(from, message).map_err(unexpected)?;
         }
         inboxes[at] = inbox;
-        if !self.core.has_ready() {
-            return Ok(());
-        }
-        self.core.poll_ready(&mut self.ready);
-        loop {
+        while self.core.handle_done(&mut self.ready) {
             P::enter(Part::Harness);
             for (to, message) in self.ready.messages.drain(..) {
                 inboxes[to.0 as usize - 1].push((NODES[at], message));
@@ -62,10 +58,8 @@ impl Replica {
                     self.ledger.note::<P>(&entry.data);
                 }
             }
-            if !self.core.handle_done(&mut self.ready) {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 }
 
