@@ -1,4 +1,4 @@
-//! Short ways do what the long ones do: many proposals in one call, and everything done in one call.
+//! Short ways do what the long ones do: many proposals at once, and everything done in one call.
 
 use std::collections::VecDeque;
 
