@@ -44,7 +44,7 @@ impl<S: Storage> RaftCore<S> {
     /// [`RaftCore::handle_persisted`], [`RaftCore::handle_applied`] and [`RaftCore::poll_ready`] in
     /// one, for a host whose disk and state machine are done by the time it comes back. A host that
     /// has given the receipt away says by this only that the entries are applied.
-    #[inline]
+    #[inline(always)]
     pub fn handle_done(&mut self, ready: &mut Ready) -> bool {
         if ready.receipt.is_some() || !ready.committed_entries.is_empty() {
             self.finish(ready);

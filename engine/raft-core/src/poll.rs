@@ -1,5 +1,7 @@
 //! What the outside takes: polls, and the short forms that do one input and one poll.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use crate::conf_change::ConfChange;
@@ -54,6 +56,7 @@ impl<S: Storage> RaftCore<S> {
     }
 
     /// [`RaftCore::poll_ready`] into an output that is empty, if there is anything.
+    #[inline(always)]
     pub(crate) fn take_ready(&mut self, out: &mut Ready) -> bool {
         if self.has_more_than_messages() {
             self.fill_ready(out);
@@ -63,7 +66,7 @@ impl<S: Storage> RaftCore<S> {
         let has_messages = !self.outbox.is_empty();
         if has_messages {
             self.polled = true;
-            core::mem::swap(&mut out.messages, &mut self.outbox);
+            hand_out(&mut self.outbox, &mut out.messages);
         }
         has_messages
     }
@@ -88,10 +91,11 @@ impl<S: Storage> RaftCore<S> {
         if self.reads.has_outcome(self.log.applied) {
             self.reads.deliver(self.log.applied, &mut out.reads);
         }
-        // The output is empty: both lists keep their memory.
-        core::mem::swap(&mut out.messages, &mut self.outbox);
+        if !self.outbox.is_empty() {
+            hand_out(&mut self.outbox, &mut out.messages);
+        }
         if !self.events.is_empty() {
-            core::mem::swap(&mut out.events, &mut self.events);
+            hand_out(&mut self.events, &mut out.events);
         }
     }
 
@@ -211,5 +215,44 @@ impl<S: Storage> RaftCore<S> {
     pub fn advance(&mut self, applied: Applied) -> Ready {
         self.handle_applied(applied);
         self.polled()
+    }
+}
+
+/// Moves a list into one that is empty. The lists themselves change hands, unless the other one is
+/// larger: a host of many groups has one output for all of them, and what one group once needed
+/// would stay with every other.
+#[inline]
+fn hand_out<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
+    if to.capacity() <= from.capacity() {
+        core::mem::swap(from, to);
+    } else {
+        copy_out(from, to);
+    }
+}
+
+#[inline(never)]
+fn copy_out<T>(from: &mut Vec<T>, to: &mut Vec<T>) {
+    to.append(from);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hand_out;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn who_hands_out_a_short_list_does_not_get_a_long_one() {
+        let mut large = Vec::with_capacity(1000);
+        for round in 0..3 {
+            let mut small = Vec::with_capacity(4);
+            small.push(round);
+            hand_out(&mut small, &mut large);
+            assert_eq!((&large[..], small.len()), (&[round][..], 0));
+            assert!(small.capacity() < 1000 && large.capacity() >= 1000);
+            large.clear();
+        }
+        let (mut from, mut to) = (alloc::vec![1, 2], Vec::new());
+        hand_out(&mut from, &mut to);
+        assert_eq!((from, to), (Vec::new(), alloc::vec![1, 2]));
     }
 }
