@@ -117,7 +117,7 @@ impl<S: Storage> RaftCore<S> {
         // a crash could bring this replica back with a shorter log and no memory of the term, and
         // votes given to the longer log would elect the shorter one.
         let ask = RequestVote { term: self.term, last: self.log.last(), transfer };
-        let _ = self.persist.gate(PersistSeq(0), Gated::OwnVote(self.term));
+        self.persist.close(PersistSeq(0), Gated::OwnVote(self.term));
         for to in self.other_voters() {
             self.send(to, Message::RequestVote(ask));
         }

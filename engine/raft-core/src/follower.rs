@@ -28,6 +28,7 @@ impl<S: Storage> RaftCore<S> {
         true
     }
 
+    #[inline]
     pub(crate) fn on_append_entries(&mut self, from: NodeId, m: AppendEntries) {
         // Nothing goes past a snapshot that is on its way to the disk: what the leader sent before
         // it knew of the need is as good as lost.

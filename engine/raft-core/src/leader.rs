@@ -80,6 +80,7 @@ impl<S: Storage> RaftCore<S> {
     }
 
     /// The largest value that a majority has reached, this replica's own being `own`.
+    #[inline]
     pub(crate) fn reached(&self, own: u64, value: impl Fn(&Progress) -> u64) -> u64 {
         let (progress, me) = (&self.lead.progress, self.position);
         let value = |p: usize| if Some(p) == me { own } else { value(&progress[p]) };
@@ -186,12 +187,17 @@ impl<S: Storage> RaftCore<S> {
 
     /// Commits what a quorum has durably, if it is of the own term: an older entry on a quorum may
     /// still be replaced (thesis 3.6.2). The own disk is one voice among the others.
+    #[inline]
     pub(crate) fn count_commit(&mut self) {
         let index = Index(self.reached(self.log.durable.0, |p| p.matched.0));
-        let old = self.log.commit;
-        if index <= old || self.log.term_at(index) != Some(self.term) {
-            return;
+        if index > self.log.commit && self.log.term_at(index) == Some(self.term) {
+            self.commit_own(index);
         }
+    }
+
+    /// Commits an entry of the own term that a quorum has.
+    fn commit_own(&mut self, index: Index) {
+        let old = self.log.commit;
         // An entry not yet committed is not yet applied, so it is still in memory.
         let first = old.next().max(self.lead.start);
         let freed = self.log.payload(first, index);

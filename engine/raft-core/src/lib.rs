@@ -12,7 +12,8 @@
 //!    part durable, apply `committed_entries`, answer `reads`, look at `events`.
 //! 3. When the persist part is durable hand its [`Receipt`] back with
 //!    [`RaftCore::handle_persisted`]; when entries are applied say so with
-//!    [`RaftCore::handle_applied`]. Both may release more outputs.
+//!    [`RaftCore::handle_applied`]. Both may release more outputs. A host that does everything at
+//!    once says so with [`RaftCore::handle_done`], which polls as well.
 //!
 //! The short forms [`RaftCore::tick`], [`RaftCore::step`], [`RaftCore::propose`] do one input and
 //! one poll, for a single group and for tests. One implementation, two doors.
@@ -30,6 +31,7 @@ extern crate alloc;
 mod boot;
 mod conf_change;
 mod config;
+mod done;
 mod election;
 mod entry;
 mod error;
@@ -45,6 +47,7 @@ mod message;
 mod persist;
 mod poll;
 mod progress;
+mod propose;
 mod proposed;
 mod quorum;
 mod raft;
@@ -75,6 +78,7 @@ pub use crate::message::{
     AppendEntries, AppendEntriesReply, AppendOutcome, Heartbeat, HeartbeatReply, InstallSnapshot,
     Message, PreVote, PreVoteReply, RequestVote, RequestVoteReply, TimeoutNow,
 };
+pub use crate::propose::Proposals;
 pub use crate::raft::RaftCore;
 pub use crate::ready::{Applied, PersistSeq, ReadId, ReadOutcome, Ready, Receipt};
 pub use crate::snapshot::SnapshotStatus;

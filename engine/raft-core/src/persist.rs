@@ -1,6 +1,7 @@
 //! Persist before send: batches on their way to the disk, and what waits for them.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use crate::ids::{Index, NodeId, Term, Tick};
 use crate::message::Message;
@@ -34,7 +35,8 @@ struct Batch {
 /// Batches in flight, and gates.
 #[derive(Clone, Debug)]
 pub(crate) struct Persist {
-    batches: VecDeque<Batch>,
+    /// Oldest first; hardly ever more than a few.
+    batches: Vec<Batch>,
     gates: VecDeque<(PersistSeq, Gated)>,
     issued: PersistSeq,
     durable: PersistSeq,
@@ -46,7 +48,7 @@ pub(crate) struct Persist {
 impl Persist {
     pub(crate) fn new(handed: HardState) -> Self {
         Self {
-            batches: VecDeque::new(),
+            batches: Vec::new(),
             gates: VecDeque::new(),
             issued: PersistSeq(0),
             durable: PersistSeq(0),
@@ -56,6 +58,7 @@ impl Persist {
     }
 
     /// The number the next batch will have.
+    #[inline]
     fn coming(&self) -> PersistSeq {
         PersistSeq(self.issued.0 + 1)
     }
@@ -72,6 +75,7 @@ impl Persist {
 
     /// Whether the term or the vote changed since the last batch. The commit index alone never
     /// counts: losing it costs nothing, and a batch of its own would cost a flush.
+    #[inline]
     pub(crate) fn is_hard_due(&self) -> bool {
         self.hard > self.issued
     }
@@ -83,32 +87,40 @@ impl Persist {
 
     /// Since when the oldest batch has been on its way to the disk.
     pub(crate) fn waiting_since(&self) -> Option<Tick> {
-        self.batches.front().map(|batch| batch.since)
+        self.batches.first().map(|batch| batch.since)
     }
 
     /// The batch that makes the log durable up to `index`, which is beyond what is durable.
+    #[inline]
     pub(crate) fn batch_of(&self, index: Index) -> PersistSeq {
         self.batches.iter().find(|b| b.last >= index).map_or(self.coming(), |b| b.seq)
     }
 
-    /// Lets `gated` happen when the term, the vote and the batch `log` are durable. Returns it when
-    /// they are already. Messages beyond a limit are dropped.
-    pub(crate) fn gate(&mut self, log: PersistSeq, gated: Gated) -> Option<Gated> {
+    /// Whether what waits for the term, the vote and the batch `log` may happen now.
+    #[inline]
+    pub(crate) fn is_open(&self, log: PersistSeq) -> bool {
+        self.hard.max(log) <= self.durable
+    }
+
+    /// Lets `gated` wait for the term, the vote and the batch `log`, of which something is not
+    /// durable. Messages beyond a limit are dropped.
+    #[inline]
+    pub(crate) fn close(&mut self, log: PersistSeq, gated: Gated) {
         let seq = self.hard.max(log);
-        if seq <= self.durable {
-            return Some(gated);
+        if self.gates.is_empty() {
+            self.gates.push_back((seq, gated));
+        } else {
+            self.close_among(seq, gated);
         }
+    }
+
+    fn close_among(&mut self, seq: PersistSeq, gated: Gated) {
         if self.gates.len() >= GATES_MAX && matches!(gated, Gated::Message(..)) {
-            return None;
+            return;
         }
         // Sorted, oldest batch first; gates of one batch open in the order they were closed.
-        if self.gates.back().is_none_or(|(last, _)| *last <= seq) {
-            self.gates.push_back((seq, gated));
-            return None;
-        }
         let at = self.gates.iter().rposition(|(s, _)| *s <= seq).map_or(0, |i| i + 1);
         self.gates.insert(at, (seq, gated));
-        None
     }
 
     /// Promises made in a term that is over are not kept waiting: nobody needs them.
@@ -125,6 +137,7 @@ impl Persist {
 
     /// Hands out a batch that ends the log at `last`. Returns its number, and the hard state if it
     /// differs from the last one handed out.
+    #[inline]
     pub(crate) fn hand_out(
         &mut self,
         hard: HardState,
@@ -132,24 +145,33 @@ impl Persist {
         now: Tick,
     ) -> (PersistSeq, Option<HardState>) {
         self.issued = self.coming();
-        self.batches.push_back(Batch { seq: self.issued, last, since: now });
+        self.batches.push(Batch { seq: self.issued, last, since: now });
         let changed = hard != self.handed;
         self.handed = hard;
         (self.issued, changed.then_some(hard))
     }
 
     /// Everything up to `seq` is durable. Returns how far the log is durable by that.
+    #[inline]
     pub(crate) fn confirm(&mut self, seq: PersistSeq) -> Index {
         self.durable = self.durable.max(seq);
-        let mut last = Index(0);
-        while let Some(batch) = self.batches.front().filter(|b| b.seq <= seq) {
-            last = last.max(batch.last);
-            self.batches.pop_front();
+        match self.batches[..] {
+            [] => Index(0),
+            [batch] if batch.seq <= seq => {
+                self.batches.clear();
+                batch.last
+            }
+            _ => self.confirm_some(seq),
         }
-        last
+    }
+
+    fn confirm_some(&mut self, seq: PersistSeq) -> Index {
+        let count = self.batches.iter().take_while(|b| b.seq <= seq).count();
+        self.batches.drain(..count).map(|b| b.last).max().unwrap_or(Index(0))
     }
 
     /// The next gate that is open.
+    #[inline]
     pub(crate) fn open_gate(&mut self) -> Option<Gated> {
         let open = self.gates.front().is_some_and(|(seq, _)| *seq <= self.durable);
         if open { self.gates.pop_front().map(|(_, gated)| gated) } else { None }
@@ -187,9 +209,11 @@ mod tests {
         let mut p = Persist::new(HardState::default());
         p.hand_out(HardState::default(), Index(1), Tick(0));
         p.hand_out(HardState::default(), Index(2), Tick(0));
-        assert!(p.gate(PersistSeq(2), own_vote(2)).is_none());
-        assert!(p.gate(PersistSeq(1), own_vote(1)).is_none());
-        assert!(p.gate(PersistSeq(0), own_vote(0)).is_some(), "already durable");
+        for batch in [2, 1] {
+            assert!(!p.is_open(PersistSeq(batch)));
+            p.close(PersistSeq(batch), own_vote(batch));
+        }
+        assert!(p.is_open(PersistSeq(0)), "already durable");
         assert!(p.open_gate().is_none());
         p.confirm(PersistSeq(1));
         assert!(matches!(p.open_gate(), Some(Gated::OwnVote(Term(1)))));
@@ -205,9 +229,9 @@ mod tests {
         let reply = HeartbeatReply { term: Term(1), round: 0 };
         for _ in 0..2 * GATES_MAX {
             let gated = Gated::Message(NodeId(2), Message::HeartbeatReply(reply));
-            assert!(p.gate(PersistSeq(0), gated).is_none());
+            p.close(PersistSeq(0), gated);
         }
-        assert!(p.gate(PersistSeq(0), own_vote(1)).is_none());
+        p.close(PersistSeq(0), own_vote(1));
         p.hand_out(HardState::default(), Index(0), Tick(0));
         p.confirm(PersistSeq(1));
         let opened = core::iter::from_fn(|| p.open_gate()).count();

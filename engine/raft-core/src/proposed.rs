@@ -26,10 +26,16 @@ impl Proposed {
     pub(crate) fn note(&mut self, id: LogId) {
         match self.0.last_mut() {
             Some(run) if run.term == id.term && run.last.next() == id.index => run.last = id.index,
-            _ => self.0.push(Run { term: id.term, first: id.index, last: id.index }),
+            _ => self.begin(id),
         }
     }
 
+    #[cold]
+    fn begin(&mut self, id: LogId) {
+        self.0.push(Run { term: id.term, first: id.index, last: id.index });
+    }
+
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -37,6 +43,7 @@ impl Proposed {
     /// The commit index rose from `old` to `new`: reports every proposal in whose place something
     /// else was or will be committed. Terms never fall along a log, so beyond a committed entry of
     /// a later term there is no place left for those of an earlier one.
+    #[inline]
     pub(crate) fn committed(
         &mut self,
         old: Index,
@@ -46,6 +53,14 @@ impl Proposed {
         mut lost: impl FnMut(LogId),
     ) {
         let newest = term_at(new);
+        if let [run] = &self.0[..] {
+            let from = run.first.max(old.next());
+            let is_own = newest == Some(run.term) && (from > new || term_at(from) == newest);
+            // Equal at both ends is equal throughout, and nothing is over.
+            if is_own && run.last > delivered {
+                return;
+            }
+        }
         for run in &mut self.0 {
             let over = newest.is_some_and(|term| term > run.term);
             let from = run.first.0.max(old.0 + 1);

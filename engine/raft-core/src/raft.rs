@@ -2,14 +2,11 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
 use crate::conf_change::ConfHistory;
 use crate::config::Config;
-use crate::entry::{Entry, EntryKind};
-use crate::error::{ProposeError, ReadError, StepError};
+use crate::error::{ReadError, StepError};
 use crate::event::{Event, Fault};
-use crate::ids::{Index, LogId, NodeId, Term, Tick};
+use crate::ids::{Index, NodeId, Term, Tick};
 use crate::leader::Leadership;
 use crate::log::Log;
 use crate::message::Message;
@@ -17,10 +14,11 @@ use crate::persist::{Gated, Persist};
 use crate::proposed::Proposed;
 use crate::quorum::{Members, Votes};
 use crate::read_index::Reads;
-use crate::ready::{Applied, PersistSeq, ReadId, Receipt};
+use crate::ready::{PersistSeq, ReadId};
 use crate::rng::Rng;
 use crate::snapshot::Installing;
 use crate::state::Role;
+use crate::step::is_append_sound;
 use crate::storage::Storage;
 use crate::timer::{Timer, Timers};
 
@@ -110,49 +108,28 @@ impl<S: Storage> RaftCore<S> {
         if from == self.config.id || from == NodeId(0) || position.is_none() && message.is_reply() {
             return Err(StepError::UnknownPeer(from));
         }
-        self.validate(&message)?;
-        self.dispatch(from, position.unwrap_or(usize::MAX), message);
+        let position = position.unwrap_or(usize::MAX);
+        // The two that make up nearly all of the traffic, in the term that everybody is in.
+        match message {
+            Message::AppendEntries(m) if m.term == self.term => {
+                if !is_append_sound(&m) {
+                    return Err(StepError::Malformed);
+                }
+                self.on_append_entries(from, m);
+            }
+            Message::AppendEntriesReply(m) if m.term == self.term => {
+                if !self.is_append_reply_sound(&m) {
+                    return Err(StepError::Malformed);
+                }
+                self.on_append_reply(position, m);
+            }
+            message => {
+                self.validate(&message)?;
+                self.dispatch(from, position, message);
+            }
+        }
         self.settle();
         Ok(())
-    }
-
-    /// Appends a command to the log of this leader. It is committed later, or [`Event::Lost`].
-    ///
-    /// # Errors
-    /// The command is certainly in no log; see [`ProposeError`].
-    pub fn handle_proposal(&mut self, data: Bytes) -> Result<LogId, ProposeError> {
-        if let Some(error) = self.refusal(data.len()) {
-            return Err(error);
-        }
-        let id = self.append_own(EntryKind::Normal, data);
-        self.proposed.note(id);
-        #[cfg(debug_assertions)]
-        self.check_laws();
-        Ok(id)
-    }
-
-    /// Why a command of so many bytes cannot be taken now, if it cannot.
-    #[inline(always)]
-    fn refusal(&self, bytes: usize) -> Option<ProposeError> {
-        let (lead, config) = (&self.lead, &self.config);
-        if self.stopped {
-            return Some(ProposeError::Stopped);
-        }
-        if self.role != Role::Leader {
-            return Some(ProposeError::NotLeader { leader: self.leader });
-        }
-        if let Some(to) = lead.transfer_to() {
-            return Some(ProposeError::Transferring { to });
-        }
-        if bytes > config.entry_bytes_max {
-            return Some(ProposeError::TooLarge);
-        }
-        let uncommitted = lead.uncommitted_bytes;
-        let full = uncommitted > 0 && uncommitted + bytes > config.uncommitted_bytes_max;
-        // A quorum of others commits without the own disk, and without the own state machine: the
-        // entries these have not seen to stay in memory.
-        let behind = self.log.held_bytes() > self.backlog_bytes_max;
-        (full || behind).then_some(ProposeError::Busy)
     }
 
     /// Asks for a linearizable read: the answer comes as a [`crate::ReadOutcome`] (thesis 6.4).
@@ -174,69 +151,16 @@ impl<S: Storage> RaftCore<S> {
         Ok(())
     }
 
-    /// The batch of this receipt, and every earlier one, is durable.
-    pub fn handle_persisted(&mut self, receipt: Receipt) {
-        self.handle_persisted_through(receipt.seq());
-    }
-
-    /// Every batch up to this number is durable: [`RaftCore::handle_persisted`] for a host that
-    /// keeps the receipts of many groups and knows them by their numbers.
-    ///
-    /// # Panics
-    /// When no batch of this number was handed out: the host claims what it cannot know.
-    pub fn handle_persisted_through(&mut self, seq: PersistSeq) {
-        assert!(seq <= self.persist.issued(), "a receipt is for a batch that was handed out");
-        if self.stopped {
-            return;
-        }
-        let durable = self.persist.confirm(seq);
-        self.finish_install(seq);
-        if durable > self.log.durable {
-            self.log.durable = durable;
-            self.evict();
-        }
-        while let Some(gated) = self.persist.open_gate() {
-            match gated {
-                Gated::Message(to, message) => self.outbox.push((to, message)),
-                Gated::OwnVote(term) => self.own_vote_durable(term),
-            }
-        }
-        if self.role == Role::Leader && self.log.durable > self.log.commit {
-            self.count_commit();
-        }
-        self.settle();
-    }
-
-    /// The state machine has applied everything up to this index.
-    ///
-    /// Before the first poll this may be the claim of a durable state machine after a restart: what
-    /// it has applied was committed. Any other index beyond what was handed out, and any beyond the
-    /// durable log, stops the replica: the state machine is not that of this log.
-    pub fn handle_applied(&mut self, applied: Applied) {
-        let Applied(index) = applied;
-        if self.stopped || index <= self.log.applied {
-            return;
-        }
-        let delivered = self.log.delivered;
-        if index > self.log.durable {
-            self.stop(Fault::CommitBeyondLog { commit: index, last: self.log.durable });
-        } else if index > delivered && self.polled {
-            self.stop(Fault::AppliedUnasked { applied: index, delivered });
-        } else {
-            self.advance_commit(index);
-            self.log.delivered = self.log.delivered.max(index);
-            self.log.applied = index;
-            self.evict();
-        }
-        self.settle();
-    }
-
     /// Raises the commit index and settles what became of proposals made here.
+    #[inline]
     pub(crate) fn advance_commit(&mut self, commit: Index) {
-        let old = self.log.commit;
-        if commit <= old {
-            return;
+        if commit > self.log.commit {
+            self.raise_commit(commit);
         }
+    }
+
+    fn raise_commit(&mut self, commit: Index) {
+        let old = self.log.commit;
         assert!(commit <= self.log.last_index(), "only what is in the log can be committed");
         self.log.commit = commit;
         if self.conf.newest_index() > old && !self.is_electable() {
@@ -255,37 +179,25 @@ impl<S: Storage> RaftCore<S> {
         );
     }
 
-    fn evict(&mut self) {
-        self.log.evict(self.role == Role::Leader);
-    }
-
-    /// Appends an entry of the own term to the own log.
-    #[inline(always)]
-    pub(crate) fn append_own(&mut self, kind: EntryKind, data: Bytes) -> LogId {
-        let id = LogId::new(self.term, self.log.last_index().next());
-        self.lead.uncommitted_bytes += data.len();
-        self.log.append(Entry { id, kind, data });
-        self.lead.sends_due = true;
-        id
-    }
-
     /// Sends a message once the term and the vote are durable.
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
         self.send_after(PersistSeq(0), to, message);
     }
 
     /// Sends a message once the term, the vote and the log up to `index` are durable.
+    #[inline]
     pub(crate) fn send_when_durable(&mut self, index: Index, to: NodeId, message: Message) {
         let batch =
             if index <= self.log.durable { PersistSeq(0) } else { self.persist.batch_of(index) };
         self.send_after(batch, to, message);
     }
 
+    #[inline]
     fn send_after(&mut self, batch: PersistSeq, to: NodeId, message: Message) {
-        if let Some(Gated::Message(to, message)) =
-            self.persist.gate(batch, Gated::Message(to, message))
-        {
+        if self.persist.is_open(batch) {
             self.outbox.push((to, message));
+        } else {
+            self.persist.close(batch, Gated::Message(to, message));
         }
     }
 
@@ -312,14 +224,21 @@ impl<S: Storage> RaftCore<S> {
         self.events.push(Event::Fault(fault));
     }
 
+    #[cold]
+    fn note_change(&mut self) {
+        let (role, term, leader) = (self.role, self.term, self.leader);
+        self.noted = (role, term, leader);
+        self.events.push(Event::Changed { role, term, leader });
+    }
+
     /// The end of every input: say what changed, and in debug builds check the laws.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        let now = (self.role, self.term, self.leader);
-        if now != self.noted {
-            self.noted = now;
-            let (role, term, leader) = now;
-            self.events.push(Event::Changed { role, term, leader });
+        // Looked at after every input, and nearly always the same: no branch but one.
+        let (role, term, leader) = self.noted;
+        let same = (role == self.role) & (term == self.term) & (leader == self.leader);
+        if !same {
+            self.note_change();
         }
         #[cfg(debug_assertions)]
         self.check_laws();

@@ -42,11 +42,13 @@ impl Reads {
         self.waiting.len() + self.asked.len() + self.confirmed.len() >= READS_MAX
     }
 
+    #[inline]
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Whether something can be delivered when `applied` is.
+    #[inline]
     pub(crate) fn has_outcome(&self, applied: Index) -> bool {
         !self.failed.is_empty() || self.confirmed.front().is_some_and(|(i, _)| *i <= applied)
     }

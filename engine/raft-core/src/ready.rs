@@ -40,15 +40,25 @@ pub struct Ready {
 
 impl Ready {
     /// Forgets the content and keeps the memory.
+    #[inline]
     pub fn clear(&mut self) {
-        self.messages.clear();
         self.hard_state = None;
-        self.entries_to_persist.clear();
-        self.snapshot = None;
         self.receipt = None;
+        self.entries_to_persist.clear();
         self.committed_entries.clear();
+        // Hosts drain the messages, and the others are rare.
+        let lists = self.messages.len() | self.reads.len() | self.events.len();
+        if lists > 0 || self.snapshot.is_some() {
+            self.clear_rest();
+        }
+    }
+
+    #[cold]
+    fn clear_rest(&mut self) {
+        self.messages.clear();
         self.reads.clear();
         self.events.clear();
+        self.snapshot = None;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which entries leave for which follower (thesis 3.5, 10.2.2).
 
 use crate::event::{Event, Fault};
-use crate::ids::LogId;
+use crate::ids::{Index, LogId};
 use crate::log::Entries;
 use crate::message::{AppendEntries, Message};
 use crate::progress::ProgressState;
@@ -51,6 +51,12 @@ impl<S: Storage> RaftCore<S> {
     fn send_append(&mut self, position: usize, with_entries: bool) -> bool {
         let next = self.lead.progress[position].next;
         let prev = next.prev();
+        if with_entries {
+            if let Some(message) = self.same_again(prev) {
+                self.queue_append(position, message);
+                return true;
+            }
+        }
         // Without the term of the entry before there is nothing a follower could compare.
         let Some(prev_term) = self.log.term_at(prev) else {
             return self.send_snapshot(position);
@@ -75,16 +81,33 @@ impl<S: Storage> RaftCore<S> {
                 }
             }
         }
-        let progress = &mut self.lead.progress[position];
-        progress.sent(entries.last().map(|e| e.id.index), entries.payload_bytes());
-        progress.told_commit = self.log.commit;
-        let message = Message::AppendEntries(AppendEntries {
-            term: self.term,
-            prev: LogId::new(prev_term, prev),
-            commit: self.log.commit,
-            entries,
-        });
-        self.outbox.push((self.members.id(position), message));
+        let prev = LogId::new(prev_term, prev);
+        let (term, commit) = (self.term, self.log.commit);
+        self.queue_append(position, AppendEntries { term, prev, commit, entries });
         true
+    }
+
+    /// What the follower before was sent, if this one lacks the same: between two polls nothing
+    /// waits here, so it was just made.
+    #[inline]
+    fn same_again(&self, prev: Index) -> Option<AppendEntries> {
+        match self.outbox.last() {
+            Some((_, Message::AppendEntries(m)))
+                if m.prev.index == prev && !m.entries.is_empty() =>
+            {
+                Some(m.clone())
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn queue_append(&mut self, position: usize, message: AppendEntries) {
+        let progress = &mut self.lead.progress[position];
+        let last = Index(message.prev.index.0 + message.entries.len() as u64);
+        let with_entries = !message.entries.is_empty();
+        progress.sent(with_entries.then_some(last), message.entries.payload_bytes());
+        progress.told_commit = message.commit;
+        self.outbox.push((self.members.id(position), Message::AppendEntries(message)));
     }
 }

@@ -17,33 +17,41 @@ pub(crate) const TERM_END: Term = Term(1 << 62);
 
 impl<S: Storage> RaftCore<S> {
     /// Refuses what no correct member sends, before anything changes.
+    #[inline(never)]
     pub(crate) fn validate(&self, message: &Message) -> Result<(), StepError> {
         let term = message.term();
         let zero_allowed = matches!(message, Message::PreVoteReply(_));
         let current = self.role == Role::Leader && term == self.term;
         let sound = match message {
-            Message::AppendEntries(m) => is_consecutive(m) && are_confs_sound(m),
+            Message::AppendEntries(m) => is_append_sound(m),
             Message::InstallSnapshot(m) => is_snapshot_sound(&m.snapshot, m.term),
-            Message::AppendEntriesReply(AppendEntriesReply { outcome, .. }) => match outcome {
-                AppendOutcome::Accepted { matched: index }
-                | AppendOutcome::Rejected { prev: index, .. } => {
-                    !current || *index <= self.log.last_index()
-                }
-                AppendOutcome::Stale => true,
-            },
+            Message::AppendEntriesReply(m) => self.is_append_reply_sound(m),
             Message::HeartbeatReply(m) => !current || m.round <= self.lead.round,
             _ => true,
         };
-        if sound && term < TERM_END && (term > Term(0) || zero_allowed) {
+        if sound && (is_term(term) || term == Term(0) && zero_allowed) {
             Ok(())
         } else {
             Err(StepError::Malformed)
         }
     }
 
+    /// Whether a follower may say so: to its leader it speaks of what is in the leader's log.
+    #[inline]
+    pub(crate) fn is_append_reply_sound(&self, m: &AppendEntriesReply) -> bool {
+        let index = match m.outcome {
+            AppendOutcome::Accepted { matched } => matched,
+            AppendOutcome::Rejected { prev, .. } => prev,
+            AppendOutcome::Stale => return is_term(m.term),
+        };
+        let current = self.role == Role::Leader && m.term == self.term;
+        is_term(m.term) && (!current || index <= self.log.last_index())
+    }
+
     /// Compares terms, then hands the message to its rule. `position` is the sender's among the
     /// members; requests are taken of anybody, since the sender may know more of the members than
     /// this replica does (thesis 4.1).
+    #[inline(never)]
     pub(crate) fn dispatch(&mut self, from: NodeId, position: usize, message: Message) {
         match message {
             // Pre-votes do not carry the sender's term: they must not disturb anyone (thesis 9.6).
@@ -105,6 +113,18 @@ impl<S: Storage> RaftCore<S> {
     }
 }
 
+/// Whether anybody can be in this term.
+#[inline]
+fn is_term(term: Term) -> bool {
+    term < TERM_END && term > Term(0)
+}
+
+/// Whether a leader may send this.
+#[inline]
+pub(crate) fn is_append_sound(m: &AppendEntries) -> bool {
+    is_term(m.term) && is_consecutive(m) && (!m.entries.may_have_conf() || are_confs_sound(m))
+}
+
 /// Whether only the leader of its term sends such a message.
 const fn is_of_leader(message: &Message) -> bool {
     matches!(
@@ -119,8 +139,7 @@ const fn is_of_leader(message: &Message) -> bool {
 /// Whether every configuration among the entries can be read.
 fn are_confs_sound(m: &AppendEntries) -> bool {
     let mut confs = m.entries.iter().filter(|e| e.kind == EntryKind::ConfChange);
-    !m.entries.may_have_conf()
-        || confs.all(|e| ConfState::decode(&e.data).is_some_and(|conf| !conf.voters.is_empty()))
+    confs.all(|e| ConfState::decode(&e.data).is_some_and(|conf| !conf.voters.is_empty()))
 }
 
 fn is_snapshot_sound(snapshot: &SnapshotMeta, term: Term) -> bool {

@@ -3,6 +3,8 @@
 #[path = "rules/boot.rs"]
 mod boot;
 mod common;
+#[path = "rules/doors.rs"]
+mod doors;
 #[path = "rules/durability.rs"]
 mod durability;
 #[path = "rules/flow.rs"]

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use raft_core::{Applied, Config, EntryKind, Message, NodeId, RaftCore, Ready, Tick};
+use raft_core::{Config, EntryKind, Message, NodeId, RaftCore, Ready, Tick};
 
 use super::{Arena, NODES};
 use crate::cores::{Corpus, Ledger, PATIENCE, Pass, Timed, Trio, part, unexpected};
@@ -44,8 +44,7 @@ impl Replica {
             self.core.handle_message(from, message).map_err(unexpected)?;
         }
         inboxes[at] = inbox;
-        while self.core.has_ready() {
-            self.core.poll_ready(&mut self.ready);
+        while self.core.handle_done(&mut self.ready) {
             P::enter(Part::Harness);
             for (to, message) in self.ready.messages.drain(..) {
                 inboxes[to.0 as usize - 1].push((NODES[at], message));
@@ -54,16 +53,10 @@ impl Replica {
                 self.core.storage().append(part);
             }
             P::enter(part(at));
-            if let Some(receipt) = self.ready.receipt.take() {
-                self.core.handle_persisted(receipt);
-            }
-            // The next poll forgets them.
-            let committed = &self.ready.committed_entries;
-            for entry in committed.iter().filter(|entry| entry.kind == EntryKind::Normal) {
-                self.ledger.note::<P>(&entry.data);
-            }
-            if let Some(last) = committed.last() {
-                self.core.handle_applied(Applied(last.id.index));
+            for part in self.ready.committed_entries.parts() {
+                for entry in part.iter().filter(|entry| entry.kind == EntryKind::Normal) {
+                    self.ledger.note::<P>(&entry.data);
+                }
             }
         }
         Ok(())
@@ -92,11 +85,14 @@ impl Trio for Group {
         from: u64,
         count: usize,
     ) -> Result<(), BenchError> {
-        for number in from..from + count as u64 {
+        let commands = (from..from + count as u64).map(|number| {
             P::enter(Part::Payload);
             let payload = corpus.payload(number);
             P::enter(Part::Leader);
-            self.replicas[0].core.handle_proposal(payload).map_err(unexpected)?;
+            payload
+        });
+        if let Some((_, error)) = self.replicas[0].core.handle_proposals(commands).refused {
+            return Err(unexpected(error));
         }
         for (at, replica) in self.replicas.iter_mut().enumerate() {
             replica.turn::<P>(at, &mut self.inboxes)?;

@@ -226,8 +226,11 @@ impl EntryParts {
     }
 
     /// Forgets them and keeps the memory of the list.
+    #[inline(always)]
     pub fn clear(&mut self) {
-        self.0.clear();
+        if !self.0.is_empty() {
+            self.0.clear();
+        }
     }
 
     #[inline]

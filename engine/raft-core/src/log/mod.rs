@@ -77,8 +77,9 @@ impl Log {
         self.terms.last()
     }
 
+    #[inline]
     pub(crate) fn last_index(&self) -> Index {
-        self.terms.last().index
+        self.terms.last_index()
     }
 
     pub(crate) fn base(&self) -> LogId {
@@ -86,6 +87,7 @@ impl Log {
     }
 
     /// The term at an index from the base to the end, `None` elsewhere. Never asks the storage.
+    #[inline]
     pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
         self.terms.term_at(index)
     }
@@ -102,6 +104,7 @@ impl Log {
     }
 
     /// Appends entries that came together.
+    #[inline]
     pub(crate) fn append_all(&mut self, entries: Entries) {
         self.terms.push_all(&entries);
         self.tail.push_all(entries);
@@ -205,11 +208,21 @@ impl Log {
         to: Index,
         bytes_max: usize,
     ) -> Result<Entries, StorageError> {
-        if from <= self.base().index {
-            return Err(StorageError::Compacted);
-        }
         if from >= self.tail.first() {
             return Ok(self.tail.read(from, to, bytes_max));
+        }
+        self.fetch(storage, from, to, bytes_max)
+    }
+
+    fn fetch<S: Storage>(
+        &self,
+        storage: &S,
+        from: Index,
+        to: Index,
+        bytes_max: usize,
+    ) -> Result<Entries, StorageError> {
+        if from <= self.base().index {
+            return Err(StorageError::Compacted);
         }
         // What is durable is there to be read, and comes in one piece, though some of it may be
         // held.

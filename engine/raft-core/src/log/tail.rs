@@ -23,10 +23,10 @@ struct Held {
 }
 
 impl Held {
-    /// Whether it holds exactly these.
+    /// The index after its last entry.
     #[inline]
-    fn is_just(&self, from: Index, to: Index) -> bool {
-        self.first == from && self.entries.len() as u64 == to.0 + 1 - from.0
+    const fn end(&self) -> u64 {
+        self.first.0 + self.entries.len() as u64
     }
 
     fn bytes(&self) -> usize {
@@ -131,35 +131,36 @@ impl Tail {
     /// Drops chunks up to `until` from the front while more than `bytes_max` are held.
     #[inline]
     pub(crate) fn evict(&mut self, until: Index, bytes_max: usize) {
-        if self.bytes > bytes_max {
+        if self.bytes > bytes_max && self.first <= until {
             self.evict_some(until, bytes_max);
         }
     }
 
     fn evict_some(&mut self, until: Index, bytes_max: usize) {
         while self.bytes > bytes_max {
-            let whole = |h: &Held| h.first.0 + h.entries.len() as u64 <= until.0 + 1;
-            if !self.held.front().is_some_and(whole) {
-                // What is needed last of all may still be open.
-                if self.open.len() == 0 || self.end > until.next() {
-                    return;
-                }
-                self.seal();
-                continue;
-            }
-            if let Some(held) = self.held.pop_front() {
+            let whole = self.held.front().is_some_and(|h| h.end() <= until.0 + 1);
+            if let Some(held) = if whole { self.held.pop_front() } else { None } {
                 self.bytes -= held.bytes();
-                self.first = Index(held.first.0 + held.entries.len() as u64);
+                self.first = Index(held.end());
                 self.recycle(held.entries);
+            } else if self.open.len() > 0 && self.end <= until.next() {
+                // What is needed last of all may still be open.
+                self.seal();
+            } else {
+                return;
             }
         }
     }
 
     /// Keeps the memory of a chunk that nobody else looks at.
     fn recycle(&mut self, entries: Entries) {
-        let Some(mut chunk) = entries.into_chunk().filter(|_| self.spare.is_none()) else {
+        let Some(mut chunk) = entries.into_chunk() else {
             return;
         };
+        // To ask is cheap, to make sure is not.
+        if self.spare.is_some() || Arc::strong_count(&chunk) > 1 {
+            return;
+        }
         if let Some(inner) = Arc::get_mut(&mut chunk) {
             if inner.capacity() <= SPARE_ENTRIES_MAX {
                 inner.clear();
@@ -169,29 +170,36 @@ impl Tail {
     }
 
     /// Where in `held` the index is, which is held and not open.
-    #[inline]
     fn place(&self, index: Index) -> usize {
-        // Most of what is asked for came last, or last but one.
-        let len = self.held.len();
-        if len > 0 && self.held[len - 1].first <= index {
-            len - 1
-        } else if len > 1 && self.held[len - 2].first <= index {
-            len - 2
-        } else {
-            self.held.partition_point(|h| h.first <= index).saturating_sub(1)
+        self.held.partition_point(|h| h.first <= index).saturating_sub(1)
+    }
+
+    /// The chunk that holds just these, if it came last or last but one: most of what is asked for.
+    #[inline]
+    fn just(&self, from: Index, to: Index) -> Option<&Held> {
+        let newest = self.held.back()?;
+        if newest.first == from {
+            return (newest.end() == to.0 + 1).then_some(newest);
         }
+        let before = self.held.get(self.held.len().wrapping_sub(2))?;
+        (before.first == from && before.end() == to.0 + 1).then_some(before)
     }
 
     /// The entries `from..=to`, all of them held, as many as come together and fit into `bytes_max`
     /// of payload; at least one. Small chunks are joined, at the price of a copy.
+    #[inline]
     pub(crate) fn read(&mut self, from: Index, to: Index, bytes_max: usize) -> Entries {
         self.seal();
+        match self.just(from, to) {
+            Some(held) if held.payload <= bytes_max => held.entries.clone(),
+            _ => self.read_some(from, to, bytes_max),
+        }
+    }
+
+    fn read_some(&self, from: Index, to: Index, bytes_max: usize) -> Entries {
         let place = self.place(from);
         let held = &self.held[place];
-        if held.is_just(from, to) && held.payload <= bytes_max {
-            return held.entries.clone();
-        }
-        let end = held.first.0 + held.entries.len() as u64;
+        let end = held.end();
         let start = (from.0 - held.first.0) as usize;
         if end > to.0 || held.payload >= bytes_max / 2 {
             let stop = held.entries.len().min((to.0 + 1 - held.first.0) as usize);
@@ -219,14 +227,17 @@ impl Tail {
 
     /// Appends to `out` the entries `from..=to`, all of them held, as many as fit into `bytes_max`
     /// of payload, and at least one.
+    #[inline]
     pub(crate) fn share(&mut self, from: Index, to: Index, bytes_max: usize, out: &mut EntryParts) {
         self.seal();
-        let place = self.place(from);
-        if let Some(held) = self.held.get(place).filter(|h| h.is_just(from, to)) {
-            if held.payload <= bytes_max {
-                return out.push(held.entries.clone());
-            }
+        match self.just(from, to) {
+            Some(held) if held.payload <= bytes_max => out.push(held.entries.clone()),
+            _ => self.share_some(from, to, bytes_max, out),
         }
+    }
+
+    fn share_some(&self, from: Index, to: Index, bytes_max: usize, out: &mut EntryParts) {
+        let place = self.place(from);
         let mut room = bytes_max;
         for held in self.held.range(place..) {
             if held.first > to {
@@ -252,12 +263,17 @@ impl Tail {
     }
 
     /// The payload of the entries `from..=to` that are held.
+    #[inline]
     pub(crate) fn payload(&mut self, from: Index, to: Index) -> usize {
         self.seal();
-        let place = self.place(from);
-        if let Some(held) = self.held.get(place).filter(|h| h.is_just(from, to)) {
-            return held.payload;
+        match self.just(from, to) {
+            Some(held) => held.payload,
+            None => self.sum_payload(from, to),
         }
+    }
+
+    fn sum_payload(&self, from: Index, to: Index) -> usize {
+        let place = self.place(from);
         let mut sum = 0;
         for held in self.held.range(place.min(self.held.len())..) {
             if held.first > to {

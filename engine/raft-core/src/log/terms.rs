@@ -12,12 +12,14 @@ use crate::storage::{Storage, StorageError};
 pub(crate) struct TermRuns {
     /// Where each term starts, ascending in both; the first is the base. Never empty.
     runs: Vec<LogId>,
+    /// The newest of them once more: nearly all questions are about it.
+    newest: LogId,
     last: Index,
 }
 
 impl TermRuns {
     pub(crate) fn new(base: LogId) -> Self {
-        Self { runs: alloc::vec![base], last: base.index }
+        Self { runs: alloc::vec![base], newest: base, last: base.index }
     }
 
     /// Reads the runs of a stored log: a few questions per term, not one per entry.
@@ -51,7 +53,7 @@ impl TermRuns {
                 return Err(corrupt);
             }
             (at, term) = (low, next);
-            runs.runs.push(LogId::new(term, at));
+            runs.begin(LogId::new(term, at));
         }
         runs.last = last;
         Ok(runs)
@@ -61,19 +63,29 @@ impl TermRuns {
         self.runs[0]
     }
 
+    #[inline]
     pub(crate) fn last(&self) -> LogId {
-        LogId::new(self.runs[self.runs.len() - 1].term, self.last)
+        LogId::new(self.newest.term, self.last)
+    }
+
+    #[inline]
+    pub(crate) fn last_index(&self) -> Index {
+        self.last
     }
 
     /// The term at an index from the base to the end, `None` elsewhere.
+    #[inline]
     pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
         if index > self.last {
-            return None;
+            None
+        } else if index >= self.newest.index {
+            Some(self.newest.term)
+        } else {
+            self.older_term_at(index)
         }
-        let newest = self.runs[self.runs.len() - 1];
-        if index >= newest.index {
-            return Some(newest.term);
-        }
+    }
+
+    fn older_term_at(&self, index: Index) -> Option<Term> {
         let after = self.runs.partition_point(|r| r.index <= index);
         after.checked_sub(1).map(|i| self.runs[i].term)
     }
@@ -98,15 +110,22 @@ impl TermRuns {
     #[inline]
     pub(crate) fn push(&mut self, id: LogId) {
         assert!(id.index == self.last.next(), "a log has no holes");
-        let newest = self.runs[self.runs.len() - 1].term;
-        assert!(id.term >= newest, "terms never fall along a log");
-        if id.term > newest {
-            self.runs.push(id);
+        assert!(id.term >= self.newest.term, "terms never fall along a log");
+        if id.term > self.newest.term {
+            self.begin(id);
         }
         self.last = id.index;
     }
 
+    /// A new term starts at this entry.
+    #[cold]
+    fn begin(&mut self, id: LogId) {
+        self.runs.push(id);
+        self.newest = id;
+    }
+
     /// Notes the next entries, of which there is at least one.
+    #[inline]
     pub(crate) fn push_all(&mut self, entries: &[Entry]) {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return;
@@ -128,6 +147,7 @@ impl TermRuns {
         let after = self.runs.partition_point(|r| r.index <= base);
         self.runs.drain(..after - 1);
         self.runs[0] = LogId::new(term, base);
+        self.newest = self.runs[self.runs.len() - 1];
     }
 
     /// Forgets `from` and everything after it; never the base.
@@ -136,6 +156,7 @@ impl TermRuns {
         while self.runs[self.runs.len() - 1].index >= from {
             self.runs.pop();
         }
+        self.newest = self.runs[self.runs.len() - 1];
         self.last = self.last.min(from.prev());
     }
 }

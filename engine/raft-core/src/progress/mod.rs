@@ -115,6 +115,7 @@ impl Progress {
     }
 
     /// An acceptance arrived; the log goes back to `base`. Returns whether the match index rose.
+    #[inline]
     pub(crate) fn accepted(&mut self, matched: Index, base: Index) -> bool {
         let rose = matched > self.matched;
         if rose {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::reached;
+use super::{middle, reached};
 use crate::conf_change::ConfState;
 use crate::ids::NodeId;
 
@@ -23,6 +23,8 @@ struct Member {
 pub(crate) struct Members {
     members: Vec<Member>,
     joint: bool,
+    /// The usual group: three who vote, and nobody else.
+    trio: bool,
 }
 
 impl Members {
@@ -39,9 +41,13 @@ impl Members {
             incoming: among(&conf.voters, id),
             outgoing: among(&conf.voters_outgoing, id),
         };
-        Self { members: ids.into_iter().map(member).collect(), joint: conf.is_joint() }
+        let members: Vec<_> = ids.into_iter().map(member).collect();
+        let joint = conf.is_joint();
+        let trio = !joint && members.len() == 3 && members.iter().all(|m| m.incoming);
+        Self { members, joint, trio }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
@@ -50,10 +56,12 @@ impl Members {
         self.members.iter().map(|m| m.id)
     }
 
+    #[inline]
     pub(crate) fn id(&self, position: usize) -> NodeId {
         self.members[position].id
     }
 
+    #[inline]
     pub(crate) fn position(&self, id: NodeId) -> Option<usize> {
         self.members.iter().position(|m| m.id == id)
     }
@@ -71,7 +79,15 @@ impl Members {
 
     /// The largest value that a majority has reached; in a joint configuration a majority of the
     /// old voters and one of the new. Without voters there is nothing to wait for.
+    #[inline]
     pub(crate) fn reached(&self, value: impl Fn(usize) -> u64) -> u64 {
+        if self.trio {
+            return middle(value(0), value(1), value(2));
+        }
+        self.both_reached(value)
+    }
+
+    fn both_reached(&self, value: impl Fn(usize) -> u64) -> u64 {
         let new = self.half_reached(&value, |m| m.incoming);
         if self.joint { new.min(self.half_reached(&value, |m| m.outgoing)) } else { new }
     }

@@ -13,12 +13,17 @@ const fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
 
+/// What two of three have reached.
+#[inline]
+fn middle(a: u64, b: u64, c: u64) -> u64 {
+    a.max(b).min(a.min(b).max(c))
+}
+
 /// The largest value that a majority has reached; without voters there is nothing to wait for.
 #[inline]
 fn reached(values: &[u64]) -> u64 {
     if let [a, b, c] = *values {
-        // The usual group: the one in the middle.
-        return a.max(b).min(a.min(b).max(c));
+        return middle(a, b, c);
     }
     let needed = majority(values.len());
     let is_reached = |v: &u64| values.iter().filter(|other| *other >= v).count() >= needed;

@@ -320,19 +320,22 @@ impl Cluster {
         self.names += 1;
         let size = [1, 10, 30][self.random.below(3)];
         let data = Bytes::from(format!("{:0size$}", self.names));
-        let mut accepted = None;
-        self.input(n, |core| match core.handle_proposal(data) {
-            Ok(id) => {
+        let count = [1, 1, 1, 3][self.random.below(4)];
+        let mut accepted = Vec::new();
+        self.input(n, |core| {
+            let proposals = core.handle_proposals(vec![data; count]);
+            if let Some(first) = proposals.first {
                 assert_eq!(core.status().transfer, None, "a leader that hands over takes nothing");
-                accepted = Some(id);
+                let places = first.index.0..first.index.0 + proposals.taken as u64;
+                accepted.extend(places.map(|index| LogId::new(first.term, Index(index))));
             }
-            Err(error) => {
+            if let Some((_, error)) = proposals.refused {
                 let behind = core.commit() < core.status().last.index;
                 let handing_over = matches!(error, ProposeError::Transferring { .. });
                 assert!(core.role() != Role::Leader || behind || handing_over, "{error}");
             }
         });
-        if let Some(id) = accepted {
+        for id in accepted {
             self.proposals += 1;
             self.oracle.proposed(n, id);
         }
@@ -356,6 +359,11 @@ impl Cluster {
             return;
         }
         core.poll_ready(&mut self.ready);
+        while self.handle_ready(n) {}
+    }
+
+    /// Does what the last poll asked for. Returns whether another followed from it.
+    fn handle_ready(&mut self, n: usize) -> bool {
         let core = self.nodes[n].core.as_ref().expect("it runs");
         self.oracle.polled(n, core, &self.ready, self.nodes[n].handed, &self.disks);
         if let Some(trace) = &mut self.trace {
@@ -379,9 +387,17 @@ impl Cluster {
         node.machine.extend(self.ready.committed_entries.iter().map(|e| e.id));
         self.oracle.check_applied(&node.machine);
         // Applying takes its time: often nobody says how far it is until the next poll.
-        if self.random.permille(600) {
+        if self.random.permille(300) {
+            let mut ready = std::mem::take(&mut self.ready);
+            let mut more = false;
+            self.input(n, |core| more = core.handle_done(&mut ready));
+            self.ready = ready;
+            return more;
+        }
+        if self.random.permille(400) {
             self.apply(n);
         }
+        false
     }
 
     pub(super) fn size(&self) -> usize {
