@@ -10,7 +10,7 @@ use crate::message::{
 };
 use crate::raft::RaftCore;
 use crate::state::Role;
-use crate::storage::{SnapshotMeta, Storage};
+use crate::storage::Storage;
 
 /// Terms stay below this, so that the next term always exists whatever a peer claims.
 pub(crate) const TERM_END: Term = Term(1 << 62);
@@ -24,7 +24,7 @@ impl<S: Storage> RaftCore<S> {
         let current = self.role == Role::Leader && term == self.term;
         let sound = match message {
             Message::AppendEntries(m) => is_append_sound(m),
-            Message::InstallSnapshot(m) => is_snapshot_sound(&m.snapshot, m.term),
+            Message::InstallSnapshot(m) => m.snapshot.is_sound() && m.snapshot.last.term <= m.term,
             Message::AppendEntriesReply(m) => self.is_append_reply_sound(m),
             Message::HeartbeatReply(m) => !current || m.round <= self.lead.round,
             _ => true,
@@ -140,15 +140,6 @@ const fn is_of_leader(message: &Message) -> bool {
 fn are_confs_sound(m: &AppendEntries) -> bool {
     let mut confs = m.entries.iter().filter(|e| e.kind == EntryKind::ConfChange);
     confs.all(|e| ConfState::decode(&e.data).is_some_and(|conf| !conf.voters.is_empty()))
-}
-
-fn is_snapshot_sound(snapshot: &SnapshotMeta, term: Term) -> bool {
-    let last = snapshot.last;
-    (1..INDEX_END).contains(&last.index.0)
-        && last.term > Term(0)
-        && last.term <= term
-        && snapshot.conf.is_sound()
-        && !snapshot.conf.voters.is_empty()
 }
 
 /// Whether the entries follow `prev` and each other, in terms that can be (thesis 3.5, Log

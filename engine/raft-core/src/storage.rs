@@ -6,7 +6,9 @@ use core::fmt;
 use crate::conf_change::ConfState;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{Index, LogId, Term};
+use crate::log::INDEX_END;
 use crate::state::HardState;
+use crate::step::TERM_END;
 
 /// A read-only view of one group's durable log and state.
 pub trait Storage {
@@ -88,6 +90,19 @@ pub struct SnapshotMeta {
     pub last: LogId,
     /// The members as of that entry.
     pub conf: ConfState,
+}
+
+impl SnapshotMeta {
+    /// Whether there can be such a snapshot: it includes an entry, and a group can have its members.
+    /// What comes from elsewhere is asked this before it is believed.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let LogId { term, index } = self.last;
+        (1..INDEX_END).contains(&index.0)
+            && (1..TERM_END.0).contains(&term.0)
+            && self.conf.is_sound()
+            && !self.conf.voters.is_empty()
+    }
 }
 
 /// Why entries cannot be read.

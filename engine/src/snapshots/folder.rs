@@ -9,7 +9,8 @@
 //!
 //! A snapshot is written aside, flushed, renamed and its name flushed: one that has its name is
 //! whole. The two newest of a group are kept, and what is newer than the last one taken: the log
-//! goes back to the older one, so that damage to the newest costs time and no data.
+//! goes back to the older one, so that damage to the newest costs time and no data. Only behind a
+//! snapshot that was installed is there no older one, until the next is taken.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

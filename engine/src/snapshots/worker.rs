@@ -265,6 +265,10 @@ impl Files {
             for group in begun.map(|(group, _)| *group).collect::<Vec<_>>() {
                 self.forget(group);
             }
+            // It would be believed at the next start, whatever the core says to it now.
+            if !meta.is_sound() || last.term > term {
+                return Err(FileError::Damaged("there can be no such snapshot"));
+            }
             let file = self.folder.create(group, last.index, Unfinished::Coming)?;
             self.coming.insert(group, Coming { from, last, file, file_bytes, bytes: 0 });
         }

@@ -46,6 +46,9 @@ impl Log {
         let mut terms = TermRuns::load(storage)?;
         let snapshot = storage.snapshot_meta().last;
         let has_snapshot = snapshot.index > Index(0);
+        if has_snapshot && !storage.snapshot_meta().is_sound() {
+            return Err(BootError::Storage(StorageError::Corrupt));
+        }
         if snapshot.index < terms.base().index {
             let first = terms.base().index.next();
             return Err(BootError::SnapshotGap { snapshot: snapshot.index, first });
