@@ -93,7 +93,7 @@ pub struct SnapshotMeta {
 }
 
 impl SnapshotMeta {
-    /// Whether there can be such a snapshot: it includes an entry, and a group can have its members.
+    /// Whether there can be such a snapshot: it includes an entry, and members a group can have.
     /// What comes from elsewhere is asked this before it is believed.
     #[must_use]
     pub fn is_sound(&self) -> bool {
