@@ -1,6 +1,6 @@
 //! Taking snapshots: when one is due, and piece by piece out of the state machine.
 
-use raft_core::{GroupId, Index, SnapshotMeta, Storage};
+use raft_core::{GroupId, Index, PeerState, RaftCore, SnapshotMeta, Storage};
 
 use super::{PIECE_BYTES, SnapshotJob};
 use crate::shard::{Outlet, Shard};
@@ -123,8 +123,9 @@ impl<S: Storage> Shard<S> {
         let Some(replica) = self.replica(group).filter(|r| !r.stopped) else {
             return;
         };
-        let through = replica.snapshot;
+        let older = replica.snapshot;
         replica.snapshot = meta.last.index;
+        let through = self.needed_by_nobody(group, older);
         io.keep_snapshot(group, meta);
         tracing::debug!(%group, last = %meta.last, %through, "a snapshot is durable");
         if through > Index(0) {
@@ -132,6 +133,15 @@ impl<S: Storage> Shard<S> {
             // The group was just found here; it cannot be unknown.
             let _ = self.raft.compacted(group, through);
         }
+    }
+
+    /// The last index up to which nobody needs the log, and not beyond `older`. Who is being sent a
+    /// snapshot goes on behind it: without those entries it would need the next one, and then the
+    /// next. The core bounds how long: it gives up on a snapshot that takes too long.
+    fn needed_by_nobody(&self, group: GroupId, older: Index) -> Index {
+        let peers = self.raft.replica(group).into_iter().flat_map(RaftCore::peers);
+        let sent = peers.filter(|peer| peer.state == PeerState::Snapshot);
+        sent.map(|peer| peer.next.prev()).fold(older, Index::min)
     }
 
     /// The snapshot could not be written; another is tried when the log has grown as much again.
