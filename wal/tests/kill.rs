@@ -53,11 +53,14 @@ fn what_a_killed_process_acknowledged_is_there() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (begun, begins) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
             let acked = lines.map_while(Result::ok);
             let acked = acked.filter_map(|line| line.strip_prefix("acked ")?.parse::<u64>().ok());
-            acked.last().unwrap_or(0)
+            acked.inspect(|_| begun.send(()).unwrap_or(())).last().unwrap_or(0)
         });
+        // However long a busy machine takes to start it.
+        begins.recv_timeout(Duration::from_secs(60)).unwrap();
         std::thread::sleep(Duration::from_millis(250 + 60 * round));
         process.kill().unwrap();
         process.wait().unwrap();
