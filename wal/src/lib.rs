@@ -34,8 +34,8 @@
 //!
 //! A segment without a living entry is freed, in any order, when a checkpoint that does not need it
 //! is durable; its file serves again. A checkpoint rides in pieces along with the batches behind a
-//! segment switch, and is written only when it frees something. Of a segment that is mostly dead
-//! the living entries are copied to the end of the log, which kills it.
+//! segment switch, or when no next segment is ready, and only if it frees something. Of a segment
+//! that is mostly dead the living entries are copied to the end of the log, which kills it.
 //!
 //! # Invariants
 //!

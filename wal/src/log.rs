@@ -243,6 +243,9 @@ impl Log {
             self.table.seal(&tail);
             self.begin_checkpoint(op.segment);
             self.begin_sweep();
+        } else if op.is_none() && self.writer.spares() == 0 && self.writer.has_segment() {
+            // The disk may be full: what can be freed is wanted now, not at the next switch.
+            self.begin_checkpoint(self.writer.tail().segment);
         }
         op
     }

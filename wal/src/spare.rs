@@ -161,7 +161,8 @@ fn run(
     results: &Sender<io::Result<Spare>>,
     stop: &AtomicBool,
 ) {
-    while let Ok(order) = orders.recv() {
+    let mut waiting = VecDeque::new();
+    while let Some(order) = waiting.pop_front().or_else(|| orders.recv().ok()) {
         let mut told = None;
         loop {
             if stop.load(Ordering::Relaxed) {
@@ -184,6 +185,13 @@ fn run(
                         return;
                     }
                     told = reason;
+                    // A file that goes may be what makes room for the one that is wanted.
+                    while let Ok(next) = orders.try_recv() {
+                        match next {
+                            Order::Remove(_) => drop(workshop(next, stop)),
+                            _ => waiting.push_back(next),
+                        }
+                    }
                     pause(stop);
                 }
             }

@@ -197,7 +197,7 @@ impl Wal {
 
     /// Gives up the entries of a group up to `up_to`: the first index rises when that is durable.
     /// Entries that do not exist are given up without effect, so purging twice or beyond the end
-    /// is fine. Taken also while the disk is full.
+    /// is fine. Taken also while the disk is full; it waits behind what was appended before.
     ///
     /// # Errors
     /// [`AppendError::Poisoned`], [`AppendError::Closed`]; state unchanged.
@@ -206,7 +206,7 @@ impl Wal {
     }
 
     /// Deletes a group, its log and its hard state. It may be appended to again at once, as one
-    /// that never was. Taken also while the disk is full.
+    /// that never was. Taken also while the disk is full; it waits behind what was appended before.
     ///
     /// # Errors
     /// [`AppendError::Poisoned`], [`AppendError::Closed`]; state unchanged.
@@ -300,7 +300,8 @@ impl Wal {
             // Nothing may look at the file under its old name any more.
             self.shared.segments.borrow_mut().forget(freed.slot);
             self.files.retain(|(segment, _)| *segment != freed.segment);
-            self.spares.take_back(freed.segment, freed.reusable);
+            // On a full disk an order is waiting for room already: this is it.
+            self.spares.take_back(freed.segment, freed.reusable && self.no_spare.is_none());
         }
         let writer = log.writer();
         // One is enough until the log is written to; then one in reserve and one in the making.

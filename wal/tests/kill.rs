@@ -53,13 +53,15 @@ fn what_a_killed_process_acknowledged_is_there() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut acked = lines
-            .map_while(Result::ok)
-            .filter_map(|line| line.strip_prefix("acked ")?.parse::<u64>().ok());
-        // On a busy machine it may take a while until the process has begun.
-        let first = acked.next().unwrap_or(0);
-        let reader = std::thread::spawn(move || acked.last().unwrap_or(first));
-        std::thread::sleep(Duration::from_millis(150 + 60 * round));
+        let (begun, begins) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let acked = lines.map_while(Result::ok);
+            let acked = acked.filter_map(|line| line.strip_prefix("acked ")?.parse::<u64>().ok());
+            acked.inspect(|_| begun.send(()).unwrap_or(())).last().unwrap_or(0)
+        });
+        // However long a busy machine takes to start it.
+        begins.recv_timeout(Duration::from_secs(60)).unwrap();
+        std::thread::sleep(Duration::from_millis(250 + 60 * round));
         process.kill().unwrap();
         process.wait().unwrap();
         let acked = reader.join().unwrap();

@@ -89,7 +89,7 @@ impl Log {
         }
     }
 
-    /// Begins a checkpoint behind the header of the segment `from`, if that frees enough.
+    /// Begins a checkpoint while `from` is the segment in use, if that frees enough.
     pub(super) fn begin_checkpoint(&mut self, from: SegmentId) {
         let dead = self.dead_segments();
         let (segments, groups) = (self.table.len() - dead, self.index.len());

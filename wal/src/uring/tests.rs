@@ -345,6 +345,51 @@ fn freed_files_serve_again_unless_another_process_wrote_them() {
 }
 
 #[test]
+fn purging_makes_room_on_a_full_disk() {
+    let (dir, mut ring) = (folder(), IoUring::new(8).unwrap());
+    let mut real = workshop(dir.path().to_owned(), 64 << 10, Access::Direct);
+    let path = dir.path().to_owned();
+    // Room for six files, the lock among them.
+    let small = move |order, stop: &AtomicBool| match order {
+        Order::Make(_) if std::fs::read_dir(&path)?.count() >= 6 => {
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
+        }
+        order => real(order, stop),
+    };
+    let (mut wal, _) = Wal::open_with(config(&dir), Access::Direct, Box::new(small)).unwrap();
+    let mut turn = |wal: &mut Wal| {
+        submit(wal, &mut ring);
+        match wal.in_flight() {
+            0 => std::thread::sleep(Duration::from_millis(1)),
+            _ => reap(wal, &mut ring, |result| result),
+        }
+    };
+    let (mut index, start) = (1, Instant::now());
+    for _ in 0..4 {
+        // Nothing is given up until the disk is full.
+        while wal.no_spare.is_none() || wal.shared.log.borrow().writer().spares() > 0 {
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", wal.stats());
+            if wal.shared.log.borrow().writer().spares() > 0 {
+                let mark = append(&mut wal, index, 20_000);
+                index += 1;
+                while wal.durable() < mark {
+                    turn(&mut wal);
+                }
+            }
+            turn(&mut wal);
+        }
+        let freed = wal.stats().freed;
+        wal.purge(GroupId(1), Index(index - 2)).unwrap();
+        while wal.stats().freed < freed + 2 || wal.no_spare.is_some() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", wal.stats());
+            turn(&mut wal);
+        }
+    }
+    assert_eq!(wal.reader().last_index(GroupId(1)), Index(index - 1));
+    assert!(wal.stats().segments > 10 && wal.poisoned().is_none());
+}
+
+#[test]
 fn a_file_that_cannot_serve_again_is_replaced() {
     let dir = folder();
     let (old, new) = (SegmentId(3), SegmentId(9));
