@@ -4,7 +4,7 @@
 //! that it counts is wanted: whatever else happened there is in its description. Behind it every
 //! record has its full effect.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::{EntryKind, GroupId, Index};
 
@@ -28,7 +28,7 @@ struct Target {
 pub(super) struct Pieces {
     anchor: Anchor,
     pub(super) live: Vec<LiveSegment>,
-    groups: HashMap<GroupId, (u64, GroupState)>,
+    groups: BTreeMap<GroupId, (u64, GroupState)>,
     records: u64,
     /// The batch up to which a group that is not mentioned does not exist.
     end: Option<u64>,
@@ -36,7 +36,7 @@ pub(super) struct Pieces {
 
 impl Pieces {
     pub(super) fn new(anchor: Anchor) -> Self {
-        Self { anchor, live: Vec::new(), groups: HashMap::new(), records: 0, end: None }
+        Self { anchor, live: Vec::new(), groups: BTreeMap::new(), records: 0, end: None }
     }
 
     /// Takes the pieces out of a batch.
@@ -86,9 +86,9 @@ pub(super) fn last_end(batch: &[u8]) -> Option<Anchor> {
 #[derive(Default)]
 pub(super) struct Replay {
     pub(super) index: LogIndex,
-    targets: HashMap<GroupId, Target>,
+    targets: BTreeMap<GroupId, Target>,
     /// Groups that were mentioned, behind the batch up to which their description holds.
-    settled: HashSet<GroupId>,
+    settled: BTreeSet<GroupId>,
     end: u64,
 }
 
@@ -98,7 +98,7 @@ impl Replay {
         let refused = OpenError::Checkpoint { segment: pieces.anchor.from };
         // What a log holds bounds what is made room for, whatever a record says.
         let mut room = bytes / record_bytes(0) as u64;
-        let mut targets = HashMap::new();
+        let mut targets = BTreeMap::new();
         for (group, (as_of, state)) in pieces.groups {
             let next = state.last_index.wrapping_add(1);
             let len = next.checked_sub(state.first_index).filter(|len| *len <= room);
