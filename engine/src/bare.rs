@@ -154,6 +154,11 @@ impl<S: Storage> BareShard<S> {
         &mut self.shard.raft
     }
 
+    /// The state machine of a group, to look at.
+    pub fn machine(&mut self, group: GroupId) -> Option<&mut dyn StateMachine> {
+        self.shard.replica(group).map(|replica| &mut *replica.machine)
+    }
+
     /// Whether this node's replica of a group has stopped for good.
     #[must_use]
     pub fn has_stopped(&self, group: GroupId) -> bool {

@@ -43,21 +43,21 @@ impl Cluster {
     }
 
     /// Groups whose replicas are not equal, or that nobody leads.
-    fn disagreements(&self) -> Vec<String> {
+    fn disagreements(&mut self) -> Vec<String> {
         let mut broken = Vec::new();
         for group in self.groups() {
             let mut states = Vec::new();
             let mut leaders = 0;
-            for node in &self.nodes {
-                let Some(host) = &node.host else {
+            for node in &mut self.nodes {
+                let Some(host) = &mut node.host else {
                     broken.push(format!("Recovery: node {} does not run", node.place + 1));
                     continue;
                 };
                 let Some(replica) = host.shard.raft().replica(group) else { continue };
                 leaders += u32::from(replica.role() == Role::Leader);
-                let digest =
-                    host.machines.get(&group).map(|kv| engine::StateMachine::digest(&*kv.borrow()));
-                states.push((replica.status().applied, digest));
+                let applied = replica.status().applied;
+                let digest = host.shard.machine(group).map(|machine| machine.digest());
+                states.push((applied, digest));
             }
             if leaders != 1 {
                 broken.push(format!("Recovery: group {group} has {leaders} leaders"));

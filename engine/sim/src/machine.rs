@@ -25,7 +25,7 @@ pub(crate) type AppliedList = Rc<RefCell<Vec<AppliedEntry>>>;
 
 /// A replica's state machine.
 pub(crate) struct Machine {
-    pub(crate) kv: Rc<RefCell<Kv>>,
+    pub(crate) kv: Kv,
     pub(crate) group: GroupId,
     pub(crate) node: usize,
     pub(crate) applied: AppliedList,
@@ -51,7 +51,7 @@ impl Machine {
         let mut replies = Replies::default();
         for _ in 0..times {
             let entries = [(id, data.clone())];
-            self.kv.borrow_mut().apply(&mut ApplyBatch::new(&entries, &mut replies));
+            self.kv.apply(&mut ApplyBatch::new(&entries, &mut replies));
         }
         reply.extend_from_slice(replies.reply(0));
     }
@@ -62,29 +62,29 @@ impl StateMachine for Machine {
         while let Some((id, data, reply)) = batch.next_entry() {
             self.apply_one(id, data, reply);
             let look = id.index.0 % DIGEST_EVERY == 0;
-            let digest = look.then(|| self.kv.borrow().digest());
+            let digest = look.then(|| self.kv.digest());
             let (group, data) = (self.group, crate::hash(data));
             self.applied.borrow_mut().push(AppliedEntry { group, id, data, digest });
         }
     }
 
     fn read(&mut self, query: &[u8], reply: &mut Vec<u8>) {
-        self.kv.borrow_mut().read(query, reply);
+        self.kv.read(query, reply);
     }
 
     fn digest(&self) -> u64 {
-        self.kv.borrow().digest()
+        self.kv.digest()
     }
 
     fn begin_snapshot(&mut self) -> bool {
-        self.kv.borrow_mut().begin_snapshot()
+        self.kv.begin_snapshot()
     }
 
     fn snapshot_piece(&mut self, bytes: usize, piece: &mut Vec<u8>) -> bool {
-        self.kv.borrow_mut().snapshot_piece(bytes, piece)
+        self.kv.snapshot_piece(bytes, piece)
     }
 
     fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
-        self.kv.borrow_mut().restore_piece(piece)
+        self.kv.restore_piece(piece)
     }
 }

@@ -17,6 +17,7 @@ use raft_core::{
     ConfState, Entry, GroupId, HardState, Index, LogId, Message, NodeId, SnapshotMeta,
     SnapshotStatus, Term,
 };
+use wal::AppendError;
 use wal::log::Log;
 use wal::op::SegmentId;
 use wal::recover::{Survey, recover};
@@ -54,9 +55,6 @@ pub(crate) enum Input {
     Request { ticket: u64, group: GroupId, action: Action },
 }
 
-/// The state machine that is being built of a snapshot, and its group.
-pub(crate) type Staged = Rc<RefCell<Option<(GroupId, Rc<RefCell<Kv>>)>>>;
-
 /// A node, alive or not.
 pub(crate) struct Node {
     pub(crate) place: usize,
@@ -85,9 +83,6 @@ pub(crate) struct Host {
     pub(crate) log: Rc<NodeLog>,
     pub(crate) lanes: Lanes,
     pub(crate) view: Arc<NodeView>,
-    pub(crate) machines: BTreeMap<GroupId, Rc<RefCell<Kv>>>,
-    /// The state machine that is being built of a snapshot.
-    pub(crate) staged: Staged,
     pub(crate) shelf: Rc<RefCell<Shelf>>,
     pub(crate) newest: Newest,
     pub(crate) desk: Desk,
@@ -187,13 +182,12 @@ impl Node {
         ));
         let mut shard = BareShard::new(0, &config, Arc::clone(&view));
         let (applied, clock_ms) = (AppliedList::default(), Rc::new(Cell::new(self.wall_ms(now))));
-        let (mut machines, mut terms) = (BTreeMap::new(), BTreeMap::new());
+        let mut terms = BTreeMap::new();
         let (place, newest) = (self.place, Newest::default());
         let make = {
             let (applied, clock_ms) = (Rc::clone(&applied), Rc::clone(&clock_ms));
             move |group: GroupId| {
-                let fresh = Kv::new(SlotRange::ALL, group.0, Arc::default());
-                let kv = Rc::new(RefCell::new(fresh));
+                let kv = Kv::new(SlotRange::ALL, group.0, Arc::default());
                 let (applied, clock_ms) = (Rc::clone(&applied), Rc::clone(&clock_ms));
                 Machine { kv, group, node: place, applied, clock_ms, plant }
             }
@@ -211,7 +205,6 @@ impl Node {
                 }
                 newest.borrow_mut().insert(group.id, meta);
             }
-            machines.insert(group.id, Rc::clone(&machine.kv));
             let storage = self.storage(&log, group, &newest, plant);
             let (first, last) = (log.first(group.id).prev().0, log.last(group.id).0);
             let known = (first..=last).map(Index);
@@ -221,13 +214,7 @@ impl Node {
                 .create(group, &config, storage, Box::new(machine))
                 .map_err(|error| format!("node {} does not start: {error}", self.place + 1))?;
         }
-        let staged = Rc::new(RefCell::new(None));
-        let stage = Rc::clone(&staged);
-        shard.set_machines(Rc::new(move |group| {
-            let machine = make(group);
-            *stage.borrow_mut() = Some((group, Rc::clone(&machine.kv)));
-            Box::new(machine)
-        }));
+        shard.set_machines(Rc::new(move |group| Box::new(make(group))));
         let clock = self.clock(now);
         let hello = Hello {
             protocol_version: PROTOCOL_VERSION,
@@ -246,8 +233,6 @@ impl Node {
             log,
             lanes,
             view,
-            machines,
-            staged,
             shelf: Rc::clone(&self.shelf),
             newest,
             desk: Desk::default(),
@@ -338,8 +323,6 @@ pub(crate) struct Effects<'a> {
     pub(crate) lanes: &'a mut Lanes,
     pub(crate) asked: &'a mut BTreeMap<u64, bool>,
     pub(crate) terms: &'a mut BTreeMap<GroupId, BTreeMap<Index, Term>>,
-    pub(crate) machines: &'a mut BTreeMap<GroupId, Rc<RefCell<Kv>>>,
-    pub(crate) staged: &'a Staged,
     pub(crate) shelf: &'a Rc<RefCell<Shelf>>,
     pub(crate) newest: &'a Newest,
     pub(crate) jobs: &'a mut Vec<SnapshotJob>,
@@ -400,9 +383,6 @@ impl Surroundings for Effects<'_> {
         };
         if let Some(last) = restart {
             self.terms.insert(group, BTreeMap::from([(last.index, last.term)]));
-            if let Some((_, kv)) = self.staged.borrow_mut().take_if(|(g, _)| *g == group) {
-                self.machines.insert(group, kv);
-            }
             self.notes.push(Note::Installed { group, last });
         }
         if let Some(first) = entries.first() {
@@ -426,8 +406,12 @@ impl Surroundings for Effects<'_> {
     fn compact(&mut self, group: GroupId, through: Index) {
         let far = Index(through.0 + 1_000_000);
         let through = if self.plant == Some(Plant::CutTooFar) { far } else { through };
-        if let Err(error) = self.log.log.borrow_mut().purge(group, through) {
-            self.notes.push(Note::Wrong(format!("the log refuses a purge: {error}")));
+        match self.log.log.borrow_mut().purge(group, through) {
+            // A log that has stopped frees nothing any more.
+            Ok(_) | Err(AppendError::Poisoned(_)) => {}
+            Err(error) => {
+                self.notes.push(Note::Wrong(format!("the log refuses a purge: {error}")));
+            }
         }
     }
 

@@ -220,9 +220,9 @@ impl Cluster {
         host.asked.insert(ticket, at_once);
         if at_once {
             let mut reply = done().to_vec();
-            if let (engine::Op::Read(query), Some(kv)) = (&op, host.machines.get(&group)) {
+            if let (engine::Op::Read(query), Some(machine)) = (&op, host.shard.machine(group)) {
                 reply.clear();
-                engine::StateMachine::read(&mut *kv.borrow_mut(), query, &mut reply);
+                machine.read(query, &mut reply);
             }
             effect.replies.push((ticket, Ok(reply.into())));
             if action.is_read() {
@@ -330,8 +330,6 @@ pub(crate) fn with_shard<R>(
         lanes: &mut host.lanes,
         asked: &mut host.asked,
         terms: &mut host.terms,
-        machines: &mut host.machines,
-        staged: &host.staged,
         shelf: &host.shelf,
         newest: &host.newest,
         jobs: &mut host.jobs,
