@@ -29,10 +29,7 @@ impl<S: Storage> Shard<S> {
             // Whoever still waits for a place up to here lost it, to an empty entry for instance.
             let claimed = self.claim(group, last, io);
             debug_assert!(claimed.is_none(), "an applied entry was claimed twice");
-            if let Some(replica) = self.replica(group) {
-                replica.applied = last;
-            }
-            self.count_log_bytes(group, bytes);
+            self.note_applied(group, last, bytes);
             self.serve_reads(group, last.index, None, io);
             if self.raft.applied(group, Applied(last.index)).is_err() {
                 tracing::error!(%group, "applied entries of a group that is not here");

@@ -1,7 +1,7 @@
 //! Installing snapshots: a state machine of its own is built aside, and takes the place of the old
 //! one when the core says so. All of it or nothing.
 
-use raft_core::{GroupId, InstallSnapshot, Message, SnapshotMeta, Storage};
+use raft_core::{GroupId, Index, InstallSnapshot, Message, SnapshotMeta, Storage};
 
 use super::{Arrived, SnapshotJob, SnapshotNews};
 use crate::shard::{Outlet, Shard};
@@ -15,6 +15,14 @@ pub(super) struct Staging {
     whole: bool,
 }
 
+impl Staging {
+    /// Whether it waits for a piece of this snapshot; news may come late, of one given up.
+    fn waits_for(&self, group: GroupId, index: Index) -> bool {
+        let Arrived { group: own, meta, .. } = &self.arrived;
+        !self.whole && (*own, meta.last.index) == (group, index)
+    }
+}
+
 impl<S: Storage> Shard<S> {
     /// What became of work on files.
     pub(crate) fn snapshot_news(&mut self, news: SnapshotNews, io: &mut impl Outlet) {
@@ -23,10 +31,8 @@ impl<S: Storage> Shard<S> {
             SnapshotNews::Taken { group, meta } => self.snapshot_taken(group, &meta, io),
             SnapshotNews::NotTaken { group, index } => self.snapshot_not_taken(group, index),
             SnapshotNews::Loaded { group, index, piece } => {
-                let ours = |s: &&mut Staging| {
-                    s.arrived.group == group && s.arrived.meta.last.index == index && !s.whole
-                };
-                let Some(staging) = self.snapshots.staging.as_mut().filter(ours) else {
+                let staging = self.snapshots.staging.as_mut();
+                let Some(staging) = staging.filter(|s| s.waits_for(group, index)) else {
                     return;
                 };
                 match piece {
@@ -40,7 +46,11 @@ impl<S: Storage> Shard<S> {
                     None => self.staged(),
                 }
             }
-            SnapshotNews::NotLoaded { .. } => self.unstage(io),
+            SnapshotNews::NotLoaded { group, index } => {
+                if self.snapshots.staging.as_ref().is_some_and(|s| s.waits_for(group, index)) {
+                    self.unstage(io);
+                }
+            }
             SnapshotNews::Arrived(arrived) => {
                 self.snapshots.arrived.push_back(arrived);
                 self.stage_next(io);

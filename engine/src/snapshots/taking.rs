@@ -1,6 +1,6 @@
 //! Taking snapshots: when one is due, and piece by piece out of the state machine.
 
-use raft_core::{GroupId, Index, PeerState, RaftCore, SnapshotMeta, Storage};
+use raft_core::{GroupId, Index, LogId, PeerState, RaftCore, SnapshotMeta, Storage};
 
 use super::{PIECE_BYTES, SnapshotJob};
 use crate::shard::{Outlet, Shard};
@@ -20,10 +20,11 @@ pub(super) struct Taking {
 }
 
 impl<S: Storage> Shard<S> {
-    /// So many bytes of a group's log were applied.
-    pub(crate) fn count_log_bytes(&mut self, group: GroupId, bytes: u64) {
+    /// A group has applied its log up to this entry, so many more bytes of it.
+    pub(crate) fn note_applied(&mut self, group: GroupId, last: LogId, bytes: u64) {
         let log_bytes_max = self.snapshots.log_bytes_max;
         if let Some(replica) = self.replica(group) {
+            replica.applied = last;
             let before = replica.log_bytes;
             replica.log_bytes = before.saturating_add(bytes);
             if before < log_bytes_max && replica.log_bytes >= log_bytes_max {

@@ -20,7 +20,8 @@ fn drawn() -> (Cluster, SnapshotMeta) {
     cluster.pass(30);
     let Member { shard, world, .. } = &mut cluster.members[1];
     shard.snapshots.machines = Some(Rc::new(|_| Box::new(Journal::default())));
-    shard.count_log_bytes(GROUP, 1 << 20);
+    let applied = shard.replica(GROUP).unwrap().applied;
+    shard.note_applied(GROUP, applied, 1 << 20);
     shard.take_snapshots(world);
     let [SnapshotJob::Begin { meta, .. }, SnapshotJob::Piece(_), SnapshotJob::End] =
         &world.jobs[..]
@@ -82,4 +83,27 @@ fn the_pieces_of_a_leader_that_was_deposed_are_not_wanted() {
     assert!(cluster.members[1].shard.is_over(GROUP, Term(1)));
     assert!(!cluster.members[1].shard.is_over(GROUP, term));
     assert!(!cluster.members[1].shard.is_over(GroupId(99), Term(1)), "nothing is known of it");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_ends_only_its_own_building() {
+    let (mut cluster, _) = drawn();
+    let Member { shard, world, .. } = &mut cluster.members[1];
+    let arrived = Arrived { from: NodeId(1), term: Term(1), group: GROUP, meta: meta(1, 50) };
+    shard.snapshot_news(SnapshotNews::Arrived(arrived), world);
+    let loads = |jobs: &[SnapshotJob]| {
+        let load = |job: &&SnapshotJob| matches!(job, SnapshotJob::Load { .. });
+        jobs.iter().filter(load).count()
+    };
+    assert_eq!(loads(&world.jobs), 1);
+    // News of another one that was given up, then the first piece.
+    let (group, index) = (GROUP, Index(50));
+    shard.snapshot_news(SnapshotNews::NotLoaded { group, index: Index(40) }, world);
+    let piece = Some(Vec::new());
+    shard.snapshot_news(SnapshotNews::Loaded { group, index, piece }, world);
+    assert_eq!(loads(&world.jobs), 2, "the building goes on");
+    shard.snapshot_news(SnapshotNews::NotLoaded { group, index }, world);
+    let piece = Some(Vec::new());
+    shard.snapshot_news(SnapshotNews::Loaded { group, index, piece }, world);
+    assert_eq!(loads(&world.jobs), 2, "its own end is the end");
 }
