@@ -18,7 +18,7 @@ use crate::handle::{ShardHandle, ShardTask};
 use crate::host::{Host, Work};
 use crate::identity::{self, Identity};
 use crate::lanes::Lanes;
-use crate::mesh::{Inlet, Mesh, Parcel};
+use crate::mesh::{Inlet, Mesh, Parcel, SendRefused};
 use crate::metrics::ShardMetrics;
 use crate::protocol::{ConnectionInfo, Protocol, ProtocolFactory};
 use crate::ring::{Ring, TAG_WAL};
@@ -166,9 +166,7 @@ impl Engine {
 
     fn end(&mut self) {
         for shard in 0..self.threads.len() {
-            while let Err(crate::mesh::SendRefused::Full(_)) =
-                self.mesh.send(shard, Parcel::Shutdown)
-            {
+            while let Err(SendRefused::Full(_)) = self.mesh.send(shard, Parcel::Shutdown) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -308,16 +306,7 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
         let members = group.replicas.clone();
         shard.create(group.id, members, core_config(&config, group.id), storage, machine)?;
     }
-    let worker = {
-        let mesh = mesh.clone();
-        let report = move |news| match mesh.send(index, Parcel::Snapshot(news)) {
-            Err(crate::mesh::SendRefused::Full(Parcel::Snapshot(news))) => Some(news),
-            _ => None,
-        };
-        let name = format!("n{}-snap-{index}", config.node);
-        Worker::start(name, folder, report)
-            .map_err(|error| StartError::Thread(error.to_string()))?
-    };
+    let worker = start_worker(index, &config, mesh.clone(), folder)?;
     let lanes = Lanes::new(own_hello(index, &config, identity), view.nodes(), now);
     let mut host = Host {
         index,
@@ -349,6 +338,21 @@ fn open_shard(seed: ShardSeed) -> Result<Host, StartError> {
         host.listen(peers, clients);
     }
     Ok(host)
+}
+
+/// Starts the thread that works on the snapshot files of a shard; its news come as parcels.
+fn start_worker(
+    index: usize,
+    config: &EngineConfig,
+    mesh: Mesh,
+    folder: Folder,
+) -> Result<Worker, StartError> {
+    let report = move |news| match mesh.send(index, Parcel::Snapshot(news)) {
+        Err(SendRefused::Full(Parcel::Snapshot(news))) => Some(news),
+        _ => None,
+    };
+    let name = format!("n{}-snap-{index}", config.node);
+    Worker::start(name, folder, report).map_err(|error| StartError::Thread(error.to_string()))
 }
 
 fn wal_config(index: usize, config: &EngineConfig, identity: Identity) -> WalConfig {

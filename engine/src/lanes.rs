@@ -111,18 +111,21 @@ impl Lanes {
         self.lanes.iter().any(|l| l.peer == node && matches!(l.state, State::Up { .. }))
     }
 
+    fn lane_up(&mut self, to: NodeId) -> Option<&mut Lane> {
+        let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
+        self.lanes.iter_mut().find(up)
+    }
+
     /// Puts a message on its lane. False if it was dropped.
     pub(crate) fn push(&mut self, to: NodeId, group: GroupId, message: &Message) -> bool {
-        let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
-        let Some(lane) = self.lanes.iter_mut().find(up) else { return false };
+        let Some(lane) = self.lane_up(to) else { return false };
         lane.asking |= matches!(message, Message::AppendEntries(_) | Message::Heartbeat(_));
         lane.outbox.push(group, message)
     }
 
     /// Puts a piece of a snapshot, or the answer to one, on its lane. False if it cannot go there.
     pub(crate) fn push_bulk(&mut self, to: NodeId, bulk: &Bulk) -> bool {
-        let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
-        let Some(lane) = self.lanes.iter_mut().find(up).filter(|l| l.takes_snapshots) else {
+        let Some(lane) = self.lane_up(to).filter(|l| l.takes_snapshots) else {
             return false;
         };
         bulk.seal_into(&mut lane.bulk);

@@ -61,6 +61,13 @@ impl Persistence {
         self.restarts.push_back((group, after));
     }
 
+    /// After which entry the log of this group, which is next in order, begins anew, if it does.
+    fn take_restart(&mut self, group: GroupId) -> Option<LogId> {
+        let (_, after) = *self.restarts.front().filter(|(next, _)| *next == group)?;
+        self.restarts.pop_front();
+        Some(after)
+    }
+
     /// Whether the log takes nothing at the moment: then no write is let in.
     pub(crate) fn is_stuck(&self) -> bool {
         !self.backlog.is_empty()
@@ -145,9 +152,7 @@ impl<S: Storage> Shard<S> {
             let Some(group) = next.into_iter().flatten().min() else {
                 break;
             };
-            let due = log.restarts.front().is_some_and(|(g, _)| *g == group);
-            let restart = if due { log.restarts.pop_front() } else { None };
-            let mut restart = restart.map(|(_, after)| after);
+            let mut restart = log.take_restart(group);
             let mut state = states.next_if(|(g, _)| *g == group).map(|(_, state)| state);
             let mut bytes = 0;
             log.entries.clear();

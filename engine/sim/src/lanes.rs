@@ -110,9 +110,13 @@ impl Lanes {
         self.lanes.iter().any(|l| l.peer == node && matches!(l.state, State::Up { .. }))
     }
 
-    pub(crate) fn push(&mut self, to: NodeId, group: GroupId, message: &Message) {
+    fn lane_up(&mut self, to: NodeId) -> Option<&mut Lane> {
         let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
-        if let Some(lane) = self.lanes.iter_mut().find(up) {
+        self.lanes.iter_mut().find(up)
+    }
+
+    pub(crate) fn push(&mut self, to: NodeId, group: GroupId, message: &Message) {
+        if let Some(lane) = self.lane_up(to) {
             lane.asking |= matches!(message, Message::AppendEntries(_) | Message::Heartbeat(_));
             lane.outbox.push(group, message);
         }
@@ -120,8 +124,7 @@ impl Lanes {
 
     /// Puts a snapshot on its lane.
     pub(crate) fn push_bulk(&mut self, to: NodeId, bulk: &Bulk) {
-        let up = |l: &&mut Lane| l.peer == to && matches!(l.state, State::Up { .. });
-        if let Some(lane) = self.lanes.iter_mut().find(up) {
+        if let Some(lane) = self.lane_up(to) {
             bulk.seal_into(&mut lane.bulk);
         }
     }
